@@ -4,8 +4,8 @@ Points are in the currency's smallest unit. Instants are aware datetimes in UTC.
 counter are known inside the ledger by their place in the snapshot (from 0), which never changes.
 """
 
+import datetime
 from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum
 
@@ -33,14 +33,17 @@ class RoundTo(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """A named policy of expiry. `days` or `months` for FIXED, `months` for INACTIVITY, `date` for DATE."""
+    """A named policy of expiry.
+
+    `days` or `months` belong to FIXED, `months` to INACTIVITY, `date` to DATE.
+    """
 
     strategy: str
     kind: ExpiryKind
     days: int = 0
     months: int = 0
     round_to: RoundTo = RoundTo.EXACT
-    date: date | None = None
+    date: datetime.date | None = None
 
 
 NEVER = Expiry("never", ExpiryKind.NONE)
@@ -48,7 +51,7 @@ NEVER = Expiry("never", ExpiryKind.NONE)
 
 @dataclass(frozen=True, slots=True)
 class CurrencyConfig:
-    """A kind of points. Unset limits are the program's; an empty `expiry` is the program's default."""
+    """A kind of points. Unset limits are the program's; an empty `expiry` is its default one."""
 
     id: str
     display_name: str = ""
@@ -77,8 +80,8 @@ class ProgramConfig:
     time_zone: str = "UTC"
     currency_code: str = "USD"
     auto_enrol: bool = False
-    start: datetime | None = None
-    end: datetime | None = None
+    start: datetime.datetime | None = None
+    end: datetime.datetime | None = None
     maximum_balance: int | None = None
     daily_cap: int | None = None
     monthly_cap: int | None = None
@@ -87,4 +90,4 @@ class ProgramConfig:
     minimum_balance: int = 0
     step: int = 1
     conversion_rate: Decimal | None = None
-    until: datetime | None = None
+    until: datetime.datetime | None = None

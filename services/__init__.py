@@ -1,0 +1,1 @@
+"""The services of the suite; each folder is one, with the same rooms inside."""

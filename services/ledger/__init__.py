@@ -1,0 +1,1 @@
+"""What every member has, and why: the book of points and counters."""

@@ -1,0 +1,1 @@
+"""Servicers and the translation between messages and the domain."""

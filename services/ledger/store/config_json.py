@@ -1,0 +1,108 @@
+"""A program's configuration as the JSON of `program_revision.config`, and back.
+
+What equals its default is left out, so that a stored revision stays readable when fields are added.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from services.ledger.domain.config import (
+    NEVER,
+    CounterConfig,
+    CurrencyConfig,
+    Expiry,
+    ExpiryKind,
+    ProgramConfig,
+    RoundTo,
+)
+
+Json = dict[str, Any]
+
+_CURRENCY = ("display_name", "scale", "maximum_balance", "daily_cap", "monthly_cap", "expiry")
+_COUNTER = ("unit", "display_name")
+_PLAIN = (
+    "time_zone",
+    "currency_code",
+    "auto_enrol",
+    "maximum_balance",
+    "daily_cap",
+    "monthly_cap",
+    "default_expiry",
+    "minimum_balance",
+    "step",
+)
+_INSTANTS = ("start", "end", "until")
+
+
+def config_to_json(config: ProgramConfig) -> Json:
+    """What is stored of a configuration."""
+    answer: Json = {
+        "currencies": [
+            {"id": one.id, **_changed(one, CurrencyConfig(one.id), _CURRENCY)}
+            for one in config.currencies
+        ],
+    }
+    if config.counters:
+        answer["counters"] = [
+            {"id": one.id, **_changed(one, CounterConfig(one.id), _COUNTER)}
+            for one in config.counters
+        ]
+    answer |= _changed(config, ProgramConfig(config.currencies), _PLAIN)
+    for name in _INSTANTS:
+        instant: datetime | None = getattr(config, name)
+        if instant is not None:
+            answer[name] = instant.isoformat()
+    if config.conversion_rate is not None:
+        answer["conversion_rate"] = str(config.conversion_rate)
+    if config.expiry != (NEVER,):
+        answer["expiry"] = [_expiry_to_json(one) for one in config.expiry]
+    return answer
+
+
+def config_from_json(stored: Mapping[str, Any]) -> ProgramConfig:
+    """The configuration that `config_to_json` stored. Keys that it does not know are ignored."""
+    plain: Json = {name: stored[name] for name in _PLAIN if name in stored}
+    instants: Json = {
+        name: datetime.fromisoformat(stored[name]) for name in _INSTANTS if name in stored
+    }
+    rate = stored.get("conversion_rate")
+    expiry = tuple(_expiry_from_json(one) for one in stored.get("expiry", ()))
+    return ProgramConfig(
+        currencies=tuple(CurrencyConfig(**one) for one in stored["currencies"]),
+        counters=tuple(CounterConfig(**one) for one in stored.get("counters", ())),
+        expiry=expiry or (NEVER,),
+        conversion_rate=None if rate is None else Decimal(rate),
+        **plain,
+        **instants,
+    )
+
+
+def _changed(value: object, default: object, names: tuple[str, ...]) -> Json:
+    pairs = ((name, getattr(value, name)) for name in names)
+    return {name: here for name, here in pairs if here != getattr(default, name)}
+
+
+def _expiry_to_json(expiry: Expiry) -> Json:
+    answer: Json = {"strategy": expiry.strategy, "kind": expiry.kind.name}
+    if expiry.days:
+        answer["days"] = expiry.days
+    if expiry.months:
+        answer["months"] = expiry.months
+    if expiry.round_to != RoundTo.EXACT:
+        answer["round_to"] = expiry.round_to.name
+    if expiry.date is not None:
+        answer["date"] = expiry.date.isoformat()
+    return answer
+
+
+def _expiry_from_json(stored: Mapping[str, Any]) -> Expiry:
+    return Expiry(
+        strategy=stored["strategy"],
+        kind=ExpiryKind[stored["kind"]],
+        days=stored.get("days", 0),
+        months=stored.get("months", 0),
+        round_to=RoundTo[stored.get("round_to", "EXACT")],
+        date=date.fromisoformat(stored["date"]) if "date" in stored else None,
+    )
