@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.common`, a folder a version."""

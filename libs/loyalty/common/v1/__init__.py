@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.common.v1`, written by `make generate`."""

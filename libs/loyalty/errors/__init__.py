@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.errors`, a folder a version."""

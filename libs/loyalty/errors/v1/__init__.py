@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.errors.v1`, written by `make generate`."""

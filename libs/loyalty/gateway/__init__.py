@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.gateway`, a folder a version."""

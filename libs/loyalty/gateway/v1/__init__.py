@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.gateway.v1`, written by `make generate`."""

@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.ledger`, a folder a version."""

@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.ledger.v1`, written by `make generate`."""
