@@ -1,0 +1,195 @@
+"""What the reference model is spoken to with, and what it keeps: plain values.
+
+Points are exact ints, instants aware datetimes in UTC, money `Decimal`.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+
+class Refused(Exception):
+    """The model says no, for `reason` and with at least the `metadata` given."""
+
+    def __init__(self, reason: str, **metadata: object) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """An expiry strategy: NONE, FIXED, INACTIVITY or DATE."""
+
+    name: str
+    kind: str
+    days: int = 0
+    months: int = 0
+    round_to: str = ""
+    day: date | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps of one currency; None for none."""
+
+    daily_cap: int | None = None
+    monthly_cap: int | None = None
+    maximum_balance: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a program is configured to do."""
+
+    zone: ZoneInfo
+    strategies: tuple[Strategy, ...]
+    currencies: tuple[str, ...] = ("points",)
+    counters: tuple[str, ...] = ()
+    default_expiry: str = ""
+    limits: Limits = Limits()
+    overrides: tuple[tuple[str, Limits], ...] = ()
+    currency_expiry: tuple[tuple[str, str], ...] = ()
+    auto_enrol: bool = True
+    start: datetime | None = None
+    end: datetime | None = None
+    redeem_until: datetime | None = None
+    minimum_balance: int = 0
+    step: int = 1
+    rate: str = ""
+    money: str = "USD"
+
+
+@dataclass(frozen=True)
+class Earn:
+    """Give points."""
+
+    points: int
+    currency: str = ""
+    expiry: str = ""
+    mature_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Redeem:
+    """Spend points."""
+
+    points: int
+    currency: str = ""
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True)
+class Adjust:
+    """Credit or debit points."""
+
+    points: int
+    currency: str = ""
+    reason: str = "because"
+    allow_partial: bool = False
+    expiry: str = ""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Add to a counter."""
+
+    counter: str
+    value: int
+
+
+Op = Earn | Redeem | Adjust | Count
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which days of a counter to sum; `time` None for the program's now."""
+
+    counter: str
+    period: str
+    length: int = 0
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A request: one operation (`single`, by its own method), several, or none for an enrolment."""
+
+    member: str
+    request_id: str
+    ops: tuple[Op, ...]
+    single: bool = False
+    effective_time: datetime | None = None
+    expected_version: int | None = None
+    expect: tuple[tuple[Window, int], ...] = ()
+    validate_only: bool = False
+    reference: str = ""
+
+    def canonical(self) -> "Command":
+        """What decides whether two requests are the same."""
+        return replace(self, request_id="", expected_version=None, expect=(), validate_only=False)
+
+
+@dataclass
+class Lot:
+    """Points earned together; known by the sequence of the entry that made it."""
+
+    sequence: int
+    currency: str
+    points: int
+    free: int
+    pending: bool
+    earn_time: datetime
+    mature_time: datetime
+    strategy: Strategy
+
+
+@dataclass
+class Entry:
+    """One line of history. Lots are named by the sequence of the entry that made them."""
+
+    sequence: int
+    kind: str
+    effective_time: datetime
+    request_id: str
+    currency: str = ""
+    points: int = 0
+    available_change: int = 0
+    pending_change: int = 0
+    available_after: int = 0
+    pending_after: int = 0
+    lot: int = 0
+    draws: tuple[tuple[int, int], ...] = ()
+    requested: int = 0
+    forfeits: tuple[tuple[str, int], ...] = ()
+    counter: str = ""
+    counter_change: int = 0
+    reason: str = ""
+    reference: str = ""
+    mature_time: datetime | None = None
+    expire_time: datetime | None = None
+
+
+@dataclass
+class Account:
+    """All that is known of one member."""
+
+    member: str
+    enrol_time: datetime
+    lots: list[Lot] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    version: int = 0
+    last_activity: datetime | None = None
+    seen: dict[str, tuple[Command, "Answer"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command did: its own entries (no settlements), the version after it, the value."""
+
+    entries: tuple[Entry, ...]
+    version: int
+    effective_time: datetime
+    value: Decimal | None
+    replayed: bool = False
