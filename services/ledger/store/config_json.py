@@ -55,7 +55,7 @@ def config_to_json(config: ProgramConfig) -> Json:
         if instant is not None:
             answer[name] = instant.isoformat()
     if config.conversion_rate is not None:
-        answer["conversion_rate"] = str(config.conversion_rate)
+        answer["conversion_rate"] = f"{config.conversion_rate:f}"
     if config.expiry != (NEVER,):
         answer["expiry"] = [_expiry_to_json(one) for one in config.expiry]
     return answer

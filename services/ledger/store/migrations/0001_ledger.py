@@ -198,6 +198,8 @@ TABLES = (
         reason text,
         mature_time timestamptz,
         expire_time timestamptz,
+        expiry_kind smallint,
+        inactivity_months smallint,
         digest bytea NOT NULL,
         PRIMARY KEY (bucket, account, sequence),
         CHECK (points = available_change + pending_change + held_change - debt_change)

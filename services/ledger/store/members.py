@@ -1,0 +1,48 @@
+"""Members as they are listed: who they are and when they were enrolled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.ledger.store.programs import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member of one program. `account` is the surrogate id, which grows with enrolment."""
+
+    member: str
+    account: int
+    state: int
+    enrol_time: datetime
+
+
+_FIND = """
+SELECT d.member, a.id AS account, a.state, a.enrol_time
+FROM directory d JOIN account a ON a.bucket = d.bucket AND a.person = d.person
+WHERE d.name_bucket = $1 AND d.organization = $2 AND d.member = $3 AND a.program = $4
+"""
+
+_LIST = """
+SELECT d.member, a.id AS account, a.state, a.enrol_time
+FROM account a JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+WHERE a.program = $1 AND a.id > $2 AND d.organization = $3
+ORDER BY a.id
+LIMIT $4
+"""
+
+
+async def find_member(
+    connection: Connection, program: int, organization: str, name_bucket: int, member: str
+) -> MemberRow | None:
+    """The member of a program, if enrolled."""
+    row = await connection.fetchrow(_FIND, name_bucket, organization, member, program)
+    return None if row is None else MemberRow(**dict(row))
+
+
+async def list_members(
+    connection: Connection, program: int, organization: str, after: int, limit: int
+) -> Sequence[MemberRow]:
+    """At most `limit` members of a program whose account is greater than `after`, in that order."""
+    rows = await connection.fetch(_LIST, program, after, organization, limit)
+    return [MemberRow(**dict(row)) for row in rows]
