@@ -8,6 +8,9 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+# What is written here is never changed, not even by the service itself.
+append_only = ("posting", "entry")
+
 TABLES = (
     """
     CREATE TABLE fact (

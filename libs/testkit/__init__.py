@@ -1,0 +1,1 @@
+"""What tests share: Postgres for a session, servers on free ports, clocks."""
