@@ -4,7 +4,7 @@ Points are in the currency's smallest unit. Instants are aware datetimes in UTC.
 counter are known inside the ledger by their place in the snapshot (from 0), which never changes.
 """
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -43,7 +43,7 @@ class Expiry:
     days: int = 0
     months: int = 0
     round_to: RoundTo = RoundTo.EXACT
-    date: datetime.date | None = None
+    date: dt.date | None = None
 
 
 NEVER = Expiry("never", ExpiryKind.NONE)
@@ -80,8 +80,8 @@ class ProgramConfig:
     time_zone: str = "UTC"
     currency_code: str = "USD"
     auto_enrol: bool = False
-    start: datetime.datetime | None = None
-    end: datetime.datetime | None = None
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
     maximum_balance: int | None = None
     daily_cap: int | None = None
     monthly_cap: int | None = None
@@ -90,4 +90,4 @@ class ProgramConfig:
     minimum_balance: int = 0
     step: int = 1
     conversion_rate: Decimal | None = None
-    until: datetime.datetime | None = None
+    until: dt.datetime | None = None

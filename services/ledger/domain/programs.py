@@ -4,7 +4,7 @@ Settings are addressed by the paths of the contract's `ProgramSettings` (`points
 whole group such as `points`), and kept as the fields of `ProgramConfig`.
 """
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -49,8 +49,8 @@ _DEFAULTS: Mapping[str, Any] = {
 class Known:
     """What the world knows and a pure function cannot look up: time zones and ISO 4217 codes."""
 
-    time_zones: Set[str]
-    currency_codes: Set[str]
+    time_zones: frozenset[str]
+    currency_codes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""What the use cases of organizations and programs work with."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from kernel.ids import bucket_of
+from kernel.refusals import ProgramNotFound
+from services.ledger.domain.programs import Known
+from services.ledger.store.program_writes import find_program, publish_change
+from services.ledger.store.programs import Pool, ProgramCache, ProgramState
+
+ACQUIRE_SECONDS_MAX = 5.0
+
+
+class Settler(Protocol):
+    """Does what is due, under the accounts' locks."""
+
+    async def settle(self, program: int, accounts: Collection[tuple[int, int]]) -> None:
+        """Settle accounts, (bucket, account), of one program to its now; answers when committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf: the organization that owns what is touched, and who is recorded."""
+
+    organization: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramContext:
+    """The process's parts that these use cases need. `clock` answers the server's now in UTC."""
+
+    engine: AsyncEngine
+    reads: Pool
+    cache: ProgramCache
+    settler: Settler
+    buckets: int
+    known: Known
+    clock: Callable[[], datetime]
+    surrogate: Callable[[datetime], int]
+
+    async def publish(
+        self, connection: AsyncConnection, program: ProgramState, record_time: datetime
+    ) -> None:
+        """Append to the stream that the program changed. Last in its transaction."""
+        bucket = bucket_of(program.organization, program.id, self.buckets)
+        await publish_change(connection, program, bucket, record_time)
+
+
+async def locked_program(
+    connection: AsyncConnection, organization: str, program: str
+) -> ProgramState:
+    """The program, locked until commit, or ProgramNotFound."""
+    state = await find_program(connection, organization, program, lock=True)
+    if state is None:
+        raise ProgramNotFound(program)
+    return state
