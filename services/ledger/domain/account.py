@@ -1,0 +1,197 @@
+"""An account as it is folded: balances, lots, counters, and the entries that change them.
+
+These are working copies. An operation loads them under the account's lock, folds commands over them,
+and saves what changed; nothing else sees them.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+from services.ledger.domain.config import ExpiryKind
+
+
+class State(IntEnum):
+    """What may be done with an account; the numbers of the contract."""
+
+    OPEN = 1
+    FROZEN = 2
+
+
+class Kind(IntEnum):
+    """What an entry does; the numbers of the contract."""
+
+    ENROLLED = 1
+    EARNED = 2
+    REDEEMED = 3
+    ADJUSTED_IN = 4
+    ADJUSTED_OUT = 5
+    MATURED = 6
+    EXPIRED = 7
+    COUNTED = 8
+
+
+class Limit(IntEnum):
+    """Limits that truncate an earning, in the order in which they cut; the numbers of the contract."""
+
+    DAILY_CAP = 1
+    MONTHLY_CAP = 2
+    MAXIMUM_BALANCE = 3
+
+
+@dataclass(slots=True)
+class Balance:
+    """A holding of one currency, and its running totals."""
+
+    available: int = 0
+    pending: int = 0
+    held: int = 0
+    debt: int = 0
+    earned: int = 0
+    earning_reversed: int = 0
+    redeemed: int = 0
+    redemption_restored: int = 0
+    expired: int = 0
+    adjusted_in: int = 0
+    adjusted_out: int = 0
+    transferred_in: int = 0
+    transferred_out: int = 0
+
+    def net(self) -> int:
+        """Everything that the member has, less what is owed."""
+        return self.available + self.pending + self.held - self.debt
+
+    def copy(self) -> "Balance":
+        """The same numbers, apart."""
+        return Balance(
+            self.available,
+            self.pending,
+            self.held,
+            self.debt,
+            self.earned,
+            self.earning_reversed,
+            self.redeemed,
+            self.redemption_restored,
+            self.expired,
+            self.adjusted_in,
+            self.adjusted_out,
+            self.transferred_in,
+            self.transferred_out,
+        )
+
+
+@dataclass(slots=True)
+class Lot:
+    """Points earned together. `sequence` is that of the entry that made it.
+
+    `expire_time` is None for points that never expire and for INACTIVITY, whose instant moves.
+    """
+
+    sequence: int
+    id: UUID
+    currency: int
+    points: int
+    free: int
+    held: int
+    pending: bool
+    earn_time: datetime
+    mature_time: datetime
+    expire_time: datetime | None
+    expiry_kind: ExpiryKind
+    inactivity_months: int = 0
+    posting: int = 0
+    fresh: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """One immutable line. `lot` and the lots of `draws` are sequences; `currency` is a number."""
+
+    sequence: int
+    kind: Kind
+    currency: int | None
+    points: int
+    change: tuple[int, int, int, int]
+    after: tuple[int, int, int, int]
+    requested: int
+    effective_time: datetime
+    record_time: datetime
+    lot: int | None = None
+    draws: tuple[tuple[int, int], ...] = ()
+    forfeits: tuple[tuple[Limit, int], ...] = ()
+    source: bytes | None = None
+    counter: int | None = None
+    counter_change: int | None = None
+    reason: str | None = None
+    mature_time: datetime | None = None
+    expire_time: datetime | None = None
+    expiry_kind: ExpiryKind | None = None
+    inactivity_months: int | None = None
+    digest: bytes = b""
+
+
+@dataclass(slots=True)
+class Posting:
+    """One atomic change of an account. `sequence`, its place in the stream, is given when it is saved."""
+
+    request_id: str | None
+    digest: bytes | None
+    version: int
+    effective_time: datetime
+    record_time: datetime
+    revision: int
+    actor: str
+    reference: str
+    first_entry: int
+    entries: list[Entry] = field(default_factory=list)
+    sequence: int = 0
+    # Lots that its entries name, by sequence, for the answer.
+    lots: dict[int, UUID] = field(default_factory=dict)
+    bucket: int = 0
+    member: str = ""
+
+
+@dataclass(slots=True)
+class Account:
+    """An account and as much of it as was loaded.
+
+    `lots` holds the open lots by sequence, or only the fresh ones where no debit needed the others.
+    `counters` holds the months that were loaded by (counter, month). `changed_*` name what to save.
+    """
+
+    bucket: int
+    id: int
+    program: int
+    member: str
+    enrol_time: datetime
+    record_time: datetime
+    state: State = State.OPEN
+    sandbox: bool = False
+    version: int = 0
+    sequence: int = 0
+    digest: bytes = b""
+    last_activity_time: datetime | None = None
+    next_due_time: datetime | None = None
+    enrolled: bool = True
+    balances: dict[int, Balance] = field(default_factory=dict)
+    lots: dict[int, Lot] = field(default_factory=dict)
+    counters: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    touched: bool = False
+    changed_balances: set[int] = field(default_factory=set)
+    changed_lots: set[int] = field(default_factory=set)
+    changed_counters: set[tuple[int, int]] = field(default_factory=set)
+
+    def balance(self, currency: int) -> Balance:
+        """The holding of a currency, made empty where there is none."""
+        balance = self.balances.get(currency)
+        if balance is None:
+            balance = self.balances[currency] = Balance()
+        return balance
+
+    def month(self, counter: int, month: int) -> list[int]:
+        """The days of a counter's month, made empty where there is none."""
+        days = self.counters.get((counter, month))
+        if days is None:
+            days = self.counters[counter, month] = [0] * 31
+        return days

@@ -1,0 +1,102 @@
+"""What callers ask of an account: operations, and the command that carries them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.ledger.domain.counters import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Earn:
+    """Give points. Empty names mean the defaults; `source` is kept as it is and never read."""
+
+    points: int
+    currency: str = ""
+    expiry: str = ""
+    mature_time: datetime | None = None
+    source: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redeem:
+    """Spend points, first to expire first."""
+
+    points: int
+    currency: str = ""
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust:
+    """Credit (positive) or debit (negative) points by an operator's decision."""
+
+    points: int
+    reason: str
+    currency: str = ""
+    allow_partial: bool = False
+    expiry: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Add to a counter on the local day of the effective time."""
+
+    counter: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enrol:
+    """Open the account."""
+
+
+Operation = Earn | Redeem | Adjust | Count | Enrol
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A counter's value in a window as the caller read it."""
+
+    name: str
+    window: Window
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One request of one member: all of its operations or none.
+
+    `digest` is of the canonical request: equal digests are the same request. `indexed` is set for a
+    request that lists its operations, so that a refusal names the one that refused.
+    """
+
+    organization: str
+    program: str
+    member: str
+    request_id: str
+    digest: bytes
+    operations: tuple[Operation, ...]
+    effective_time: datetime | None = None
+    reference: str = ""
+    actor: str = ""
+    expected_version: int | None = None
+    expect: tuple[Expectation, ...] = ()
+    indexed: bool = False
+
+    def needs_lots(self) -> bool:
+        """Whether an operation may draw from lots."""
+        for operation in self.operations:
+            if isinstance(operation, Redeem):
+                return True
+            if isinstance(operation, Adjust) and operation.points < 0:
+                return True
+        return False
+
+    def may_enrol(self) -> bool:
+        """Whether it opens an account where the program enrols automatically: it begins with a gift."""
+        first = self.operations[0]
+        return isinstance(first, (Earn, Count)) or (isinstance(first, Adjust) and first.points > 0)
+
+    def enrols(self) -> bool:
+        """Whether opening the account is what it asks for."""
+        return isinstance(self.operations[0], Enrol)

@@ -1,0 +1,90 @@
+"""Counters: one number per local day, kept a month at a time; a window is a sum over days.
+
+A month is a list of 31 numbers, one a day. Months are counted as 12 × year + month − 1.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+from kernel import calendar
+
+Months = Mapping[int, list[int]]
+_FIRST = date(1, 1, 1)
+_WINDOW_FLOOR = date(1800, 1, 1)
+
+
+class Period(IntEnum):
+    """Which days a window covers; the numbers of the contract."""
+
+    LIFETIME = 1
+    DAY = 2
+    WEEK = 3
+    MONTH = 4
+    QUARTER = 5
+    YEAR = 6
+    ROLLING_DAYS = 7
+    ROLLING_MONTHS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of local days: those of `period` that contain `time` (None: now); `length` if rolling."""
+
+    counter: str
+    period: Period
+    length: int = 0
+    time: datetime | None = None
+
+
+def _quarter_end(day: date) -> date:
+    return calendar.add_months(calendar.quarter_start(day), 3) - timedelta(days=1)
+
+
+def _month_end(day: date) -> date:
+    return calendar.add_months(calendar.month_start(day), 1) - timedelta(days=1)
+
+
+_BOUNDS: dict[Period, Callable[[date, int], tuple[date, date]]] = {
+    Period.LIFETIME: lambda day, length: (_FIRST, calendar.LAST_DAY),
+    Period.DAY: lambda day, length: (day, day),
+    Period.WEEK: lambda day, length: (
+        calendar.week_start(day),
+        calendar.week_start(day) + timedelta(days=6),
+    ),
+    Period.MONTH: lambda day, length: (calendar.month_start(day), _month_end(day)),
+    Period.QUARTER: lambda day, length: (calendar.quarter_start(day), _quarter_end(day)),
+    Period.YEAR: lambda day, length: (date(day.year, 1, 1), date(day.year, 12, 31)),
+    Period.ROLLING_DAYS: lambda day, length: (day - timedelta(days=length - 1), day),
+    Period.ROLLING_MONTHS: lambda day, length: (
+        calendar.add_months(day, -length) + timedelta(days=1),
+        day,
+    ),
+}
+
+
+def bounds(window: Window, now: datetime, zone: ZoneInfo) -> tuple[date, date]:
+    """The first and the last local day of a window, both inclusive."""
+    day = calendar.local_day(window.time or now, zone)
+    return _BOUNDS[window.period](max(day, _WINDOW_FLOOR), window.length)
+
+
+def months_of(first: date, last: date) -> tuple[int, int]:
+    """The first and the last month that a stretch of days touches."""
+    return calendar.month_index(first), calendar.month_index(last)
+
+
+def total(months: Months, first: date, last: date) -> int:
+    """The sum over the days from `first` to `last`, both inclusive."""
+    first_month, last_month = months_of(first, last)
+    result = 0
+    for month, days in months.items():
+        if first_month < month < last_month:
+            result += sum(days)
+        elif first_month <= month <= last_month:
+            low = first.day - 1 if month == first_month else 0
+            high = last.day if month == last_month else 31
+            result += sum(days[low:high])
+    return result

@@ -1,0 +1,97 @@
+"""The digest chain of an account: what `docs/digest.md` states, in code.
+
+digest(0)   = SHA-256("loyalty.ledger.account" ‖ format ‖ field(bucket) ‖ field(account))
+content(p)  = SHA-256(format ‖ fields of the posting)
+digest(n)   = SHA-256(digest(n−1) ‖ format ‖ fields of entry n, the last of them content(its posting))
+
+A field is its length in bytes (4 bytes, big endian) and its bytes. Integers are 8 bytes, two's
+complement, big endian; text is UTF-8; instants are microseconds since 1970 in UTC.
+"""
+
+import hashlib
+import struct
+from datetime import datetime
+
+from kernel.ids import microseconds
+from services.ledger.domain.account import Entry, Posting
+
+FORMAT = b"\x01"
+NONE = -(2**63)
+_NUMBERS = struct.Struct(">" + "Iq" * 23)
+_POSTING = struct.Struct(">" + "Iq" * 4)
+_LENGTH = struct.Struct(">I")
+_ACCOUNT = struct.Struct(">IqIq")
+
+
+def first_digest(bucket: int, account: int) -> bytes:
+    """What the first entry of an account is chained to."""
+    return hashlib.sha256(
+        b"loyalty.ledger.account" + FORMAT + _ACCOUNT.pack(8, bucket, 8, account)
+    ).digest()
+
+
+def _time(instant: datetime | None) -> int:
+    return NONE if instant is None else microseconds(instant)
+
+
+def _number(value: int | None) -> int:
+    return NONE if value is None else value
+
+
+def _field(value: bytes) -> bytes:
+    return _LENGTH.pack(len(value)) + value
+
+
+def _pairs(pairs: tuple[tuple[int, int], ...]) -> bytes:
+    return b"".join(struct.pack(">qq", *pair) for pair in pairs)
+
+
+def content_digest(posting: Posting) -> bytes:
+    """What a posting says besides its entries."""
+    return hashlib.sha256(
+        FORMAT
+        + _POSTING.pack(
+            8,
+            posting.version,
+            8,
+            microseconds(posting.effective_time),
+            8,
+            microseconds(posting.record_time),
+            8,
+            posting.revision,
+        )
+        + _field((posting.request_id or "").encode())
+        + _field(posting.digest or b"")
+        + _field(posting.actor.encode())
+        + _field(posting.reference.encode())
+    ).digest()
+
+
+def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
+    """The digest of an entry, chained to the one before it."""
+    change, after = entry.change, entry.after
+    numbers = _NUMBERS.pack(
+        *(8, entry.sequence, 8, entry.kind, 8, _number(entry.currency), 8, entry.points),
+        *(8, change[0], 8, change[1], 8, change[2], 8, change[3]),
+        *(8, after[0], 8, after[1], 8, after[2], 8, after[3], 8, entry.requested),
+        *(8, microseconds(entry.effective_time), 8, microseconds(entry.record_time)),
+        *(8, _number(entry.lot), 8, _number(entry.counter), 8, _number(entry.counter_change)),
+        *(8, _time(entry.mature_time), 8, _time(entry.expire_time)),
+        *(8, _number(entry.expiry_kind), 8, _number(entry.inactivity_months)),
+        # The number of fields that follow, so that a later format can add some.
+        *(8, 5),
+    )
+    return hashlib.sha256(
+        b"".join(
+            (
+                previous,
+                FORMAT,
+                numbers,
+                _field(_pairs(entry.draws)),
+                _field(_pairs(entry.forfeits)),
+                _field(entry.source or b""),
+                _field((entry.reason or "").encode()),
+                _field(content),
+            )
+        )
+    ).digest()

@@ -1,0 +1,181 @@
+"""The ledger's refusals: a rule said no, and with which numbers."""
+
+from datetime import datetime
+
+from kernel.refusals import Refusal
+from services.ledger.domain.config import POINTS_MAX
+
+
+class CurrencyNotFound(Refusal):
+    """The program has no such currency."""
+
+    reason = "CURRENCY_NOT_FOUND"
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(f"there is no currency {currency!r}", currency=currency)
+
+
+class CounterNotFound(Refusal):
+    """The program has no such counter."""
+
+    reason = "COUNTER_NOT_FOUND"
+
+    def __init__(self, counter: str) -> None:
+        super().__init__(f"there is no counter {counter!r}", counter=counter)
+
+
+class ExpiryStrategyNotFound(Refusal):
+    """The program has no expiry strategy of that name."""
+
+    reason = "EXPIRY_STRATEGY_NOT_FOUND"
+
+    def __init__(self, strategy: str) -> None:
+        super().__init__(f"there is no expiry strategy {strategy!r}", strategy=strategy)
+
+
+class PostingNotFound(Refusal):
+    """No such posting in the program."""
+
+    reason = "POSTING_NOT_FOUND"
+
+    def __init__(self, posting: str) -> None:
+        super().__init__(f"there is no posting {posting!r}", posting=posting)
+
+
+class MemberExists(Refusal):
+    """The member is enrolled already, and not by this request id."""
+
+    reason = "MEMBER_EXISTS"
+
+    def __init__(self, member: str) -> None:
+        super().__init__(f"member {member!r} is enrolled already", member=member)
+
+
+class RequestIdReused(Refusal):
+    """The request id is recorded for another request of this member."""
+
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str, posting: str) -> None:
+        super().__init__(
+            f"request id {request_id!r} is recorded for another request",
+            request_id=request_id,
+            posting=posting,
+        )
+
+
+class VersionChanged(Refusal):
+    """The account's version is not the expected one."""
+
+    reason = "PRECONDITION_CHANGED"
+
+    def __init__(self, version: int, expected_version: int) -> None:
+        super().__init__(
+            f"the account's version is {version}, not {expected_version}",
+            version=version,
+            expected_version=expected_version,
+        )
+
+
+class CounterChanged(Refusal):
+    """A counter that the caller read has another value now."""
+
+    reason = "PRECONDITION_CHANGED"
+
+    def __init__(self, counter: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"counter {counter!r} is {actual}, not {expected}",
+            counter=counter,
+            expected=expected,
+            actual=actual,
+        )
+
+
+class EffectiveTimeInFuture(Refusal):
+    """The effective time is later than the program's now."""
+
+    reason = "EFFECTIVE_TIME_IN_FUTURE"
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__(
+            "the effective time is later than the program's now",
+            now=now.isoformat().replace("+00:00", "Z"),
+        )
+
+
+class ProgramInactive(Refusal):
+    """Outside the program's time of earning, or of redeeming. Bounds are named where they are set."""
+
+    reason = "PROGRAM_INACTIVE"
+
+    def __init__(self, **bounds: datetime | None) -> None:
+        named = {
+            name: bound.isoformat().replace("+00:00", "Z")
+            for name, bound in bounds.items()
+            if bound is not None
+        }
+        super().__init__("the program is not active at that time", **named)
+
+
+class MemberFrozen(Refusal):
+    """The member is frozen."""
+
+    reason = "MEMBER_FROZEN"
+
+    def __init__(self, member: str) -> None:
+        super().__init__(f"member {member!r} is frozen", member=member)
+
+
+class InDebt(Refusal):
+    """The member owes points; they are repaid by earning."""
+
+    reason = "IN_DEBT"
+
+    def __init__(self, debt: int) -> None:
+        super().__init__(f"the member owes {debt} points", debt=debt)
+
+
+class BelowMinimumBalance(Refusal):
+    """The available balance is below what redeeming needs."""
+
+    reason = "BELOW_MINIMUM_BALANCE"
+
+    def __init__(self, available: int, required: int) -> None:
+        super().__init__(
+            f"redeeming needs a balance of {required} points, {available} are available",
+            available=available,
+            required=required,
+            shortfall=required - available,
+        )
+
+
+class NotAMultipleOfStep(Refusal):
+    """The points are no multiple of the step."""
+
+    reason = "NOT_A_MULTIPLE_OF_STEP"
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"points are redeemed in multiples of {step}", step=step)
+
+
+class InsufficientPoints(Refusal):
+    """Fewer points are available than the command takes."""
+
+    reason = "INSUFFICIENT_POINTS"
+
+    def __init__(self, available: int, required: int) -> None:
+        super().__init__(
+            f"{required} points are needed, {available} are available",
+            available=available,
+            required=required,
+            shortfall=required - available,
+        )
+
+
+class PointsOverflow(Refusal):
+    """A number would leave ±10^15."""
+
+    reason = "POINTS_OVERFLOW"
+
+    def __init__(self) -> None:
+        super().__init__("a number would leave ±10^15", limit=POINTS_MAX)
