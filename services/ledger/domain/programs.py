@@ -6,7 +6,6 @@ whole group such as `points`), and kept as the fields of `ProgramConfig`.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from kernel.refusals import EtagStale, FieldViolation, InvalidField, LimitReached
@@ -17,10 +16,6 @@ from services.ledger.domain.refusals import ExpiryStrategyNotFound
 CURRENCIES_MAX = 32
 COUNTERS_MAX = 1_000
 DEFAULT_CURRENCY = "points"
-
-# Clocks and settings stay within these, so that adding a century to an instant always works.
-INSTANT_MIN = datetime(1900, 1, 1, tzinfo=UTC)
-INSTANT_MAX = datetime(3000, 1, 1, tzinfo=UTC)
 
 # Path in the contract → field of ProgramConfig.
 SETTINGS: Mapping[str, str] = {

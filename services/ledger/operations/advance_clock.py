@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
+from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.refusals import NotSandbox
 from services.ledger.domain.program_refusals import ClockGoesBack
-from services.ledger.operations.context import ACQUIRE_SECONDS_MAX, Caller, ProgramContext
+from services.ledger.operations.context import Caller, ProgramContext
 from services.ledger.store import program_writes, sandbox
 from services.ledger.store.programs import ProgramState
 
@@ -53,7 +54,7 @@ async def next_due(context: ProgramContext, caller: Caller, program: str) -> dat
     Refusals: PROGRAM_NOT_FOUND, NOT_SANDBOX.
     """
     state, clock = await _sandbox(context, caller, program)
-    async with context.reads.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         return await sandbox.next_due_time(connection, state.key, clock)
 
 
@@ -75,7 +76,7 @@ async def _settle(context: ProgramContext, program: int, until: datetime) -> int
     settled = 0
     after = _BEGINNING
     while True:
-        async with context.reads.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+        async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             due = await sandbox.due_accounts(connection, program, until, after, CHUNK)
         if due:
             await context.settler.settle(program, [(bucket, account) for bucket, account, _ in due])

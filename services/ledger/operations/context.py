@@ -13,8 +13,6 @@ from services.ledger.domain.programs import Known
 from services.ledger.store.program_writes import find_program, publish_change
 from services.ledger.store.programs import Pool, ProgramCache, ProgramState
 
-ACQUIRE_SECONDS_MAX = 5.0
-
 
 class Settler(Protocol):
     """Does what is due, under the accounts' locks."""

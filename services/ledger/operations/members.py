@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.ids import bucket_of
 from kernel.refusals import MemberNotFound
-from services.ledger.operations.context import ACQUIRE_SECONDS_MAX, Caller, ProgramContext
+from services.ledger.operations.context import Caller, ProgramContext
 from services.ledger.store import members
 from services.ledger.store.members import MemberRow
 
@@ -15,7 +16,7 @@ async def get_member(
     """One member of a program. PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
     identity = await context.cache.identity(caller.organization, program)
     name_bucket = bucket_of(caller.organization, member, context.buckets)
-    async with context.reads.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         found = await members.find_member(
             connection, identity.key, caller.organization, name_bucket, member
         )
@@ -32,7 +33,7 @@ async def page_of_members(
     Refusals: PROGRAM_NOT_FOUND.
     """
     identity = await context.cache.identity(caller.organization, program)
-    async with context.reads.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         found = await members.list_members(
             connection, identity.key, caller.organization, after, size + 1
         )

@@ -12,11 +12,10 @@ from typing import TypeAlias
 
 import asyncpg
 
+from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.refusals import ProgramNotFound
 from services.ledger.domain.config import ProgramConfig
 from services.ledger.store.config_json import config_from_json
-
-ACQUIRE_SECONDS_MAX = 5.0
 
 # Quoted: asyncpg's classes are generic in its stubs only.
 Connection: TypeAlias = (
@@ -160,6 +159,6 @@ async def _fetch_row(
     connection: Source, statement: str, *arguments: object
 ) -> asyncpg.Record | None:
     if isinstance(connection, asyncpg.Pool):
-        async with connection.acquire(timeout=ACQUIRE_SECONDS_MAX) as borrowed:
+        async with connection.acquire(timeout=ACQUIRE_TIMEOUT_S) as borrowed:
             return await borrowed.fetchrow(statement, *arguments)
     return await connection.fetchrow(statement, *arguments)

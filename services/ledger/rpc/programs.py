@@ -1,0 +1,179 @@
+"""`ProgramService`: organizations, programs and what they are configured to do."""
+
+from chassis.paging import decode_token, encode_token, page_size
+from loyalty.ledger.v1 import program_pb2
+from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceServicer
+from services.ledger.domain.programs import DEFAULT_CURRENCY
+from services.ledger.operations import advance_clock, configure_program, organizations, programs
+from services.ledger.operations.configure_program import SettingsUpdate
+from services.ledger.operations.context import ProgramContext
+from services.ledger.operations.create_program import NewProgram, create_program
+from services.ledger.rpc import program_translate as translate
+from services.ledger.rpc.calls import Context, current_caller
+
+
+class ProgramServicer(ProgramServiceServicer):
+    """Translates, and decides nothing."""
+
+    def __init__(self, context: ProgramContext) -> None:
+        self._context = context
+
+    async def CreateOrganization(
+        self, request: program_pb2.CreateOrganizationRequest, context: Context
+    ) -> program_pb2.Organization:
+        """Register an organization."""
+        settings = translate.organization_settings(request.settings)
+        created = await organizations.create_organization(
+            self._context, request.organization, settings
+        )
+        return translate.organization_message(created)
+
+    async def GetOrganization(
+        self, request: program_pb2.GetOrganizationRequest, context: Context
+    ) -> program_pb2.Organization:
+        """Answer the caller's organization."""
+        found = await organizations.get_organization(self._context, current_caller())
+        return translate.organization_message(found)
+
+    async def UpdateOrganization(
+        self, request: program_pb2.UpdateOrganizationRequest, context: Context
+    ) -> program_pb2.Organization:
+        """Change the caller's organization."""
+        changed = await organizations.update_organization(
+            self._context,
+            current_caller(),
+            translate.organization_given(request.organization),
+            request.update_mask.paths,
+            request.etag,
+        )
+        return translate.organization_message(changed)
+
+    async def CreateProgram(
+        self, request: program_pb2.CreateProgramRequest, context: Context
+    ) -> program_pb2.Program:
+        """Create a program with its default currency."""
+        start = translate.instant_of(request.start_time) if request.HasField("start_time") else None
+        asked = NewProgram(
+            id=request.program,
+            display_name=request.display_name,
+            sandbox=request.sandbox,
+            start_time=start,
+            currency=translate.currency_config(
+                request.currency_id or DEFAULT_CURRENCY, request.currency
+            ),
+            settings=translate.settings_given(request.settings),
+        )
+        created = await create_program(self._context, current_caller(), asked)
+        return translate.program_message(created, self._context.clock())
+
+    async def GetProgram(
+        self, request: program_pb2.GetProgramRequest, context: Context
+    ) -> program_pb2.Program:
+        """Answer one program."""
+        found = await programs.get_program(self._context, current_caller(), request.program)
+        return translate.program_message(found, self._context.clock())
+
+    async def ListPrograms(
+        self, request: program_pb2.ListProgramsRequest, context: Context
+    ) -> program_pb2.ListProgramsResponse:
+        """List the programs of the caller's organization."""
+        caller = current_caller()
+        query = {"list": "programs", "organization": caller.organization}
+        position = decode_token(request.page_token, query, (str,))
+        after = str(position[0]) if position else ""
+        found, more = await programs.page_of_programs(
+            self._context, caller, after, page_size(request.page_size)
+        )
+        server_time = self._context.clock()
+        return program_pb2.ListProgramsResponse(
+            programs=[translate.program_message(each, server_time) for each in found],
+            next_page_token=encode_token(query, (found[-1].id,)) if more else "",
+        )
+
+    async def UpdateProgram(
+        self, request: program_pb2.UpdateProgramRequest, context: Context
+    ) -> program_pb2.Program:
+        """Change a program's display name."""
+        changed = await programs.update_program(
+            self._context,
+            current_caller(),
+            request.program,
+            translate.program_given(request.changes),
+            request.update_mask.paths,
+            request.etag,
+        )
+        return translate.program_message(changed, self._context.clock())
+
+    async def CreateCurrency(
+        self, request: program_pb2.CreateCurrencyRequest, context: Context
+    ) -> program_pb2.Currency:
+        """Add a currency to a program."""
+        currency = translate.currency_config(request.currency_id, request.currency)
+        await configure_program.create_currency(
+            self._context, current_caller(), request.program, currency
+        )
+        return translate.currency_message(currency)
+
+    async def ListCurrencies(
+        self, request: program_pb2.ListCurrenciesRequest, context: Context
+    ) -> program_pb2.ListCurrenciesResponse:
+        """List a program's currencies."""
+        found = await programs.get_program(self._context, current_caller(), request.program)
+        return program_pb2.ListCurrenciesResponse(
+            currencies=[translate.currency_message(each) for each in found.config.currencies]
+        )
+
+    async def CreateCounter(
+        self, request: program_pb2.CreateCounterRequest, context: Context
+    ) -> program_pb2.Counter:
+        """Register a counter."""
+        counter = translate.counter_config(request.counter_id, request.counter)
+        await configure_program.create_counter(
+            self._context, current_caller(), request.program, counter
+        )
+        return translate.counter_message(counter)
+
+    async def ListCounters(
+        self, request: program_pb2.ListCountersRequest, context: Context
+    ) -> program_pb2.ListCountersResponse:
+        """List a program's counters."""
+        found = await programs.get_program(self._context, current_caller(), request.program)
+        return program_pb2.ListCountersResponse(
+            counters=[translate.counter_message(each) for each in found.config.counters]
+        )
+
+    async def AdvanceClock(
+        self, request: program_pb2.AdvanceClockRequest, context: Context
+    ) -> program_pb2.AdvanceClockResponse:
+        """Move a sandbox's clock and do everything that falls due on the way."""
+        now, settled = await advance_clock.advance_clock(
+            self._context, current_caller(), request.program, translate.instant_of(request.time)
+        )
+        return program_pb2.AdvanceClockResponse(
+            time=translate.timestamp_of(now), settled_accounts=settled
+        )
+
+    async def GetProgramSettings(
+        self, request: program_pb2.GetProgramSettingsRequest, context: Context
+    ) -> program_pb2.ProgramSettings:
+        """Answer a program's settings."""
+        found = await programs.get_program(self._context, current_caller(), request.program)
+        return translate.settings_message(found)
+
+    async def UpdateProgramSettings(
+        self, request: program_pb2.UpdateProgramSettingsRequest, context: Context
+    ) -> program_pb2.ProgramSettings:
+        """Change a program's settings."""
+        changed = await configure_program.update_program_settings(
+            self._context,
+            current_caller(),
+            request.program,
+            SettingsUpdate(
+                given=translate.settings_given(request.settings),
+                mask=request.update_mask.paths,
+                etag=request.etag,
+                validate_only=request.validate_only,
+                reason=request.reason,
+            ),
+        )
+        return translate.settings_message(changed)

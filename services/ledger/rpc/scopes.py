@@ -1,0 +1,56 @@
+"""Who may call what. A method that is not named here cannot be called."""
+
+from collections.abc import Mapping
+
+from chassis.identity import Scope
+
+_SERVICES: Mapping[str, Mapping[str, Scope]] = {
+    "loyalty.ledger.v1.LedgerService": {
+        "Earn": Scope("ledger:write"),
+        "Redeem": Scope("ledger:write"),
+        "Adjust": Scope("ledger:write"),
+        "Count": Scope("ledger:write"),
+        "Post": Scope("ledger:write"),
+        "BatchPost": Scope("ledger:write"),
+        "GetAccount": Scope("ledger:read", member=True),
+        "BatchGetAccounts": Scope("ledger:read"),
+        "GetPosting": Scope("ledger:read"),
+        "ListEntries": Scope("ledger:read", member=True),
+        "ListLots": Scope("ledger:read"),
+        "ListExpirations": Scope("ledger:read", member=True),
+        "VerifyAccount": Scope("ledger:read"),
+        "WatchChanges": Scope("changes:read"),
+    },
+    "loyalty.ledger.v1.ProgramService": {
+        "CreateOrganization": Scope("platform"),
+        "GetOrganization": Scope("programs:read"),
+        "UpdateOrganization": Scope("programs:write"),
+        "CreateProgram": Scope("programs:write"),
+        "GetProgram": Scope("programs:read"),
+        "ListPrograms": Scope("programs:read"),
+        "UpdateProgram": Scope("programs:write"),
+        "CreateCurrency": Scope("programs:write"),
+        "ListCurrencies": Scope("programs:read"),
+        "CreateCounter": Scope("programs:write"),
+        "ListCounters": Scope("programs:read"),
+        "AdvanceClock": Scope("programs:write"),
+        "GetProgramSettings": Scope("programs:read"),
+        "UpdateProgramSettings": Scope("programs:write"),
+    },
+    "loyalty.ledger.v1.AccountService": {
+        "EnrolMember": Scope("members:write"),
+        "GetMember": Scope("members:read"),
+        "ListMembers": Scope("members:read"),
+    },
+    "loyalty.common.v1.ClockService": {
+        "CatchUp": Scope("programs:write"),
+        "GetNextDue": Scope("programs:write"),
+    },
+}
+
+SCOPES: Mapping[str, Scope] = {
+    f"/{service}/{method}": scope
+    for service, methods in _SERVICES.items()
+    for method, scope in methods.items()
+}
+"""Full method name → the scope that it needs."""
