@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.rpc import status_pb2
@@ -50,11 +50,12 @@ def refusals() -> Iterator[None]:
 
 def status_of(error: grpc.RpcError) -> status_pb2.Status | None:
     """The `google.rpc.Status` that came with an error, if one did."""
-    assert isinstance(error, grpc.Call)
-    for key, value in error.trailing_metadata() or ():
+    # What a synchronous stub raises is a call as well, which its types do not say.
+    call = cast("Any", error)
+    for key, value in call.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             status = status_pb2.Status.FromString(value)
-            assert status.code == error.code().value[0], status
+            assert status.code == call.code().value[0], status
             return status
     return None
 
@@ -73,6 +74,12 @@ class Ledger:
         """One call with the credential and a deadline; refusals are raised as `Refused`."""
         with refusals():
             return method(request, metadata=self.metadata, timeout=SECONDS)
+
+    def register(self, organization: str) -> None:
+        """Registers the organization of the credential."""
+        request = program_pb2.CreateOrganizationRequest(organization=organization)
+        request.settings.multiple_programs = True
+        self.call(self.programs.CreateOrganization, request)
 
     def close(self) -> None:
         """Lets the channel go."""

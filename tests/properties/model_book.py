@@ -147,6 +147,11 @@ class Book:
                 self._expire(account, currency, instant)
         return settled
 
+    def next_due(self) -> datetime | None:
+        """The next instant at which time alone changes an account."""
+        times = [time for account in self.accounts.values() for time in self._due_times(account)]
+        return min(times, default=None)
+
     def _due_times(self, account: Account) -> list[datetime]:
         times = []
         for lot in account.lots:

@@ -1,0 +1,31 @@
+"""A ledger process for the property tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from testkit.postgres import TestPostgres
+from tests.properties.driver import Ledger
+from tests.properties.ledger_process import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster(postgres: TestPostgres) -> Iterator[Cluster]:
+    """Ledger processes over a fresh database; one is running."""
+    database = postgres.fresh("ledger")
+    cluster = Cluster(database)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        postgres.drop(database.name)
+
+
+@pytest.fixture(scope="session")
+def ledger(cluster: Cluster) -> Iterator[Ledger]:
+    """Stubs of the first process, for the organization `acme`, which is registered."""
+    ledger = cluster.processes[0].connect()
+    ledger.register("acme")
+    yield ledger
+    ledger.close()

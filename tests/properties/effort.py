@@ -1,0 +1,34 @@
+"""How hard the property tests look, and the seed they print.
+
+`HYPOTHESIS_PROFILE=long` looks for an hour or so; `LOYALTY_TEST_SEED=n` repeats what was printed.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+from hypothesis import HealthCheck, seed, settings
+
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+SEED = int(os.environ.get("LOYALTY_TEST_SEED") or random.SystemRandom().randrange(2**32))
+
+T = TypeVar("T", bound=Callable[..., object])
+
+
+def effort(examples: int, steps: int = 1) -> settings:
+    """So many examples of so many steps; thirty times as many examples in the long profile."""
+    return settings(
+        max_examples=examples * 30 if LONG else examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def seeded(test: T) -> T:
+    """Seeds a hypothesis test and says with what, for the report of a failure."""
+    print(f"LOYALTY_TEST_SEED={SEED}")
+    return seed(SEED)(test)

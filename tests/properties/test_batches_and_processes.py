@@ -1,0 +1,164 @@
+"""A batch is its posts one by one, three processes are one, and a duplicate is nothing."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.properties import generators as some
+from tests.properties.driver import Driver, Ledger, assert_same_account, assert_same_history
+from tests.properties.effort import effort, seeded
+from tests.properties.ledger_process import Cluster
+from tests.properties.model import Program
+from tests.properties.model_shapes import Answer, Command, Refused, Settings
+
+
+@st.composite
+def lists_of_posts(draw: st.DrawFn) -> tuple[datetime, Settings, list[Command]]:
+    """A program and up to twenty posts, a fifth of them sent twice."""
+    start = draw(st.sampled_from(some.STARTS))
+    settings = draw(some.programs(start))
+    posts: list[Command] = []
+    for number in range(draw(st.integers(2, 20))):
+        if posts and draw(st.integers(0, 4)) == 0:
+            posts.append(draw(st.sampled_from(posts)))
+            continue
+        ops = tuple(draw(some.operations(start)) for _ in range(draw(st.integers(1, 3))))
+        member = draw(st.sampled_from(some.MEMBERS))
+        time = draw(some.effective_times(start))
+        posts.append(Command(member, f"r{number}", ops, effective_time=time))
+    return start, settings, posts
+
+
+def outcome(program: Driver | Program, post: Command) -> Answer | Refused:
+    """What became of a post sent by itself."""
+    try:
+        answer = program.do(post)
+    except Refused as refused:
+        return refused
+    return replace(answer if isinstance(answer, Answer) else answer[0], value=None)
+
+
+def comparable(outcomes: Sequence[Answer | Refused]) -> list[object]:
+    """Outcomes as plain values."""
+    return [
+        (outcome.reason, sorted(outcome.metadata.items()))
+        if isinstance(outcome, Refused)
+        else outcome
+        for outcome in outcomes
+    ]
+
+
+def without_ids(outcomes: list[object]) -> list[object]:
+    """Outcomes without what names a posting or an instant of one program."""
+    hidden = {"posting", "now"}
+    return [
+        (row[0], [pair for pair in row[1] if pair[0] not in hidden])
+        if isinstance(row, tuple)
+        else row
+        for row in outcomes
+    ]
+
+
+def new_driver(ledger: Ledger, settings: Settings, start: datetime) -> Driver:
+    """A fresh program."""
+    return Driver(ledger, f"p{uuid.uuid4().hex}", settings, start)
+
+
+def assert_same_state(driver: Driver, model: Program) -> None:
+    """Every account of the model stands in the ledger as it should."""
+    for member, account in model.accounts.items():
+        assert_same_account(driver.account(member), model, account)
+        assert_same_history(driver, model, account, 1000)
+        assert driver.verified(member) == []
+
+
+def test_a_batch_is_its_posts_one_by_one(ledger: Ledger) -> None:
+    """Same answers, same refusals, same accounts; duplicates within the batch included."""
+
+    @seeded
+    @effort(examples=25)
+    @given(drawn=lists_of_posts())
+    def check(drawn: tuple[datetime, Settings, list[Command]]) -> None:
+        start, settings, posts = drawn
+        model = Program(settings, start)
+        batched, single = (new_driver(ledger, settings, start) for _ in range(2))
+
+        together = comparable(batched.batch(posts))
+        one_by_one = comparable([outcome(single, post) for post in posts])
+
+        assert without_ids(together) == without_ids(one_by_one)
+        for post in posts:
+            outcome(model, post)
+        assert_same_state(batched, model)
+        assert_same_state(single, model)
+
+    check()
+
+
+@pytest.fixture(scope="module")
+def three(cluster: Cluster, ledger: Ledger) -> Iterator[list[Ledger]]:
+    """Three processes over one database."""
+    others = [cluster.start() for _ in range(2)]
+    ledgers = [ledger, *(process.connect() for process in others)]
+    yield ledgers
+    for connected in ledgers[1:]:
+        connected.close()
+    for process in others:
+        process.stop()
+
+
+def test_three_processes_are_one(three: list[Ledger]) -> None:
+    """Posts in order, each by another process, as the model does them."""
+
+    @seeded
+    @effort(examples=8)
+    @given(drawn=lists_of_posts())
+    def check(drawn: tuple[datetime, Settings, list[Command]]) -> None:
+        start, settings, posts = drawn
+        model = Program(settings, start)
+        driver = new_driver(three[0], settings, start)
+        for number, post in enumerate(posts):
+            driver.ledger = three[number % 3]
+            theirs, ours = outcome(driver, post), outcome(model, post)
+            if isinstance(ours, Refused):
+                assert isinstance(theirs, Refused)
+                assert theirs.reason == ours.reason
+            else:
+                assert theirs == ours
+        assert_same_state(driver, model)
+
+    check()
+
+
+def test_the_same_post_at_three_processes_at_once_is_one(three: list[Ledger]) -> None:
+    """All callers get the one posting; the account moved once."""
+    start = some.STARTS[0]
+    settings = Settings(some.ZoneInfo("UTC"), (some.Strategy("never", "NONE"),))
+    driver = new_driver(three[0], settings, start)
+    drivers = []
+    for connected in three:
+        copy = Driver.__new__(Driver)
+        copy.__dict__.update(driver.__dict__, ledger=connected, lots={})
+        drivers.append(copy)
+
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(20):
+            post = Command("ada", f"r{number}", (some.Earn(10),), single=number % 2 == 0)
+            calls = [pool.submit(copy.do, post) for copy in (*drivers, *drivers)]
+            answers = [call.result()[0] for call in calls]
+
+            assert [answer.replayed for answer in answers].count(False) == 1
+            assert (
+                len({replace(answer, replayed=True).entries[0].sequence for answer in answers}) == 1
+            )
+    account = driver.account("ada")
+
+    assert account.balances[0].available == 200
+    assert account.version == 20
+    assert driver.verified("ada") == []

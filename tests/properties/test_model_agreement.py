@@ -1,0 +1,213 @@
+"""The whole ledger against the reference model: same answers, same refusals, in any order."""
+
+import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.properties import generators as some
+from tests.properties.driver import (
+    Driver,
+    Ledger,
+    assert_same_account,
+    assert_same_history,
+    assert_same_refusal,
+    without_lots,
+)
+from tests.properties.effort import effort, seeded
+from tests.properties.messages import instant
+from tests.properties.model import Program
+from tests.properties.model_shapes import Answer, Command, Refused
+
+
+class Agreement(RuleBasedStateMachine):
+    """Does everything twice: in the model, then in the ledger."""
+
+    driver: Driver
+    model: Program
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.sent: list[Command] = []
+        self.touched: set[str] = set()
+        self.numbers = iter(range(10**6))
+
+    @initialize(data=st.data(), start=st.sampled_from(some.STARTS))
+    def begin(self, data: st.DataObject, start: datetime) -> None:
+        settings = data.draw(some.programs(start))
+        self.model = Program(settings, start)
+        self.driver = Driver(self.ledger, f"p{uuid.uuid4().hex}", settings, start)
+
+    # Rules
+
+    @rule(data=st.data(), several=some.rare, hesitant=some.rare)
+    def command(self, data: st.DataObject, several: bool, hesitant: bool) -> None:
+        self.send(self.draw(data, several), hesitant)
+
+    @rule(data=st.data())
+    def command_again(self, data: st.DataObject) -> None:
+        self.send(self.draw(data, several=False))
+
+    @rule(data=st.data())
+    def enrol(self, data: st.DataObject) -> None:
+        new = [member for member in some.MEMBERS if member not in self.model.accounts]
+        member = data.draw(st.sampled_from(new or some.MEMBERS[:1]))
+        time = data.draw(some.effective_times(self.model.now))
+        self.send(Command(member, self.fresh_id(), (), effective_time=time))
+
+    @rule(data=st.data())
+    def send_what_was_sent(self, data: st.DataObject) -> None:
+        if not self.sent:
+            return
+        old = data.draw(st.sampled_from(self.sent))
+        twist = data.draw(st.sampled_from(("same", "same", "other", "rehearsal", "stale")))
+        if twist == "other":
+            other = self.draw(data, several=False)
+            old = replace(other, member=old.member, request_id=old.request_id)
+        if twist == "rehearsal":
+            old = replace(old, validate_only=True)
+        if twist == "stale" and old.ops:
+            old = replace(old, expected_version=10**6)
+        self.send(old)
+
+    @rule(data=st.data())
+    def batch(self, data: st.DataObject) -> None:
+        count = data.draw(st.integers(1, 6))
+        commands = [replace(self.draw(data, several=True), single=False) for _ in range(count)]
+        if data.draw(st.booleans()):
+            commands.append(data.draw(st.sampled_from(commands)))
+        theirs = self.driver.batch(commands)
+        for command, their in zip(commands, theirs, strict=True):
+            self.compare(command, their)
+
+    @rule(data=st.data())
+    def advance(self, data: st.DataObject) -> None:
+        due = self.model.next_due()
+        jumps = [self.model.now + jump for jump in some.JUMPS]
+        if due is not None:
+            jumps += [due, due, due - timedelta(microseconds=1), due + timedelta(microseconds=1)]
+        time = max(data.draw(st.sampled_from(jumps)), self.model.now)
+        ours = self.model.advance(time)
+
+        assert self.driver.advance(time) == ours
+        self.touched = set(self.model.accounts)
+
+    @rule(data=st.data())
+    def configure(self, data: st.DataObject) -> None:
+        settings = data.draw(some.reconfigured(self.model.settings))
+        self.driver.configure(settings)
+        self.model.settings = settings
+
+    @rule(data=st.data())
+    def read_counters(self, data: st.DataObject) -> None:
+        windows = data.draw(st.lists(some.windows(self.model.now), min_size=1, max_size=5))
+        for member, account in self.model.accounts.items():
+            shown = self.driver.account(member, windows)
+            expected = [self.model.counter(account, window) for window in windows]
+
+            assert [counter.value for counter in shown.counters] == expected
+
+    # What holds after each step
+
+    @invariant()
+    def agree(self) -> None:
+        for member in sorted(self.touched):
+            account = self.model.accounts.get(member)
+            if account is None:
+                with pytest.raises(Refused, match="MEMBER_NOT_FOUND"):
+                    self.driver.account(member)
+                continue
+            assert_same_account(self.driver.account(member), self.model, account)
+            size = (1000, 7, 2)[len(account.entries) % 3]
+            assert_same_history(self.driver, self.model, account, size)
+            assert self.driver.verified(member) == []
+        self.touched = set()
+
+    # How
+
+    def fresh_id(self) -> str:
+        return f"r{next(self.numbers)}"
+
+    def draw(self, data: st.DataObject, several: bool) -> Command:
+        now = self.model.now
+        count = data.draw(st.integers(1, 4)) if several else 1
+        command = Command(
+            data.draw(st.sampled_from(some.MEMBERS)),
+            self.fresh_id(),
+            tuple(data.draw(some.operations(now)) for _ in range(count)),
+            single=not several,
+            effective_time=data.draw(some.effective_times(now)),
+            validate_only=data.draw(some.rare),
+            reference=data.draw(st.sampled_from(("", "order 4711"))),
+        )
+        if data.draw(some.rare):
+            return self.with_preconditions(data, command)
+        return command
+
+    def with_preconditions(self, data: st.DataObject, command: Command) -> Command:
+        account = self.model.accounts.get(command.member)
+        version = account.version if account else 0
+        wrong = data.draw(some.rare)
+        if data.draw(st.booleans()):
+            return replace(command, expected_version=version + wrong)
+        window = data.draw(some.windows(self.model.now))
+        value = self.model.counter(account, window) if account else 0
+        return replace(command, expect=((window, value + wrong),))
+
+    def send(self, command: Command, rehearse_first: bool = False) -> None:
+        if rehearse_first:
+            self.send(replace(command, validate_only=True))
+        their: Answer | Refused
+        try:
+            their, shown = self.driver.do(command)
+        except Refused as refused:
+            their = refused
+        else:
+            assert shown.member == command.member
+            assert instant(shown.read_time) == self.model.now
+        self.compare(command, their)
+        account = self.model.accounts.get(command.member)
+        if account and isinstance(their, Answer) and not command.validate_only:
+            assert_same_account(shown, self.model, account)
+
+    def decide(self, command: Command) -> Answer | Refused:
+        try:
+            return self.model.do(command)
+        except Refused as refused:
+            return refused
+
+    def compare(self, command: Command, their: Answer | Refused) -> None:
+        self.touched.add(command.member)
+        self.sent.append(command)
+        ours = self.decide(command)
+        if isinstance(ours, Refused):
+            assert isinstance(their, Refused), (ours, their)
+            assert_same_refusal(their, ours)
+            return
+        if isinstance(their, Refused):
+            raise their
+        if not command.single:
+            ours = replace(ours, value=None)
+        if command.validate_only and not ours.replayed:
+            ours, their = without_lots(ours), without_lots(their)
+        assert their == ours
+
+
+def test_the_ledger_agrees_with_the_model(ledger: Ledger) -> None:
+    """Commands, replays, batches, rehearsals, settings and time, in any order."""
+
+    class Here(Agreement):
+        def __init__(self) -> None:
+            super().__init__(ledger)
+
+    run_state_machine_as_test(seeded(Here), settings=effort(examples=50, steps=30))
