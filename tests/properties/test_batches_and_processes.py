@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from tests.properties.driver import Driver, Ledger, assert_same_account, assert_
 from tests.properties.effort import effort, seeded
 from tests.properties.ledger_process import Cluster
 from tests.properties.model import Program
-from tests.properties.model_shapes import Answer, Command, Refused, Settings
+from tests.properties.model_shapes import Answer, Command, Earn, Refused, Settings, Strategy
 
 
 @st.composite
@@ -139,7 +140,7 @@ def test_three_processes_are_one(three: list[Ledger]) -> None:
 def test_the_same_post_at_three_processes_at_once_is_one(three: list[Ledger]) -> None:
     """All callers get the one posting; the account moved once."""
     start = some.STARTS[0]
-    settings = Settings(some.ZoneInfo("UTC"), (some.Strategy("never", "NONE"),))
+    settings = Settings(ZoneInfo("UTC"), (Strategy("never", "NONE"),))
     driver = new_driver(three[0], settings, start)
     drivers = []
     for connected in three:
@@ -149,7 +150,7 @@ def test_the_same_post_at_three_processes_at_once_is_one(three: list[Ledger]) ->
 
     with ThreadPoolExecutor(6) as pool:
         for number in range(20):
-            post = Command("ada", f"r{number}", (some.Earn(10),), single=number % 2 == 0)
+            post = Command("ada", f"r{number}", (Earn(10),), single=number % 2 == 0)
             calls = [pool.submit(copy.do, post) for copy in (*drivers, *drivers)]
             answers = [call.result()[0] for call in calls]
 
