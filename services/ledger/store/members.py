@@ -1,4 +1,7 @@
-"""Members as they are listed: who they are and when they were enrolled."""
+"""Members as they are listed: who they are and when they were enrolled.
+
+An account without entries is not enrolled yet.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +24,13 @@ _FIND = """
 SELECT d.member, a.id AS account, a.state, a.enrol_time
 FROM directory d JOIN account a ON a.bucket = d.bucket AND a.person = d.person
 WHERE d.name_bucket = $1 AND d.organization = $2 AND d.member = $3 AND a.program = $4
+    AND a.sequence > 0
 """
 
 _LIST = """
 SELECT d.member, a.id AS account, a.state, a.enrol_time
 FROM account a JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
-WHERE a.program = $1 AND a.id > $2 AND d.organization = $3
+WHERE a.program = $1 AND a.id > $2 AND d.organization = $3 AND a.sequence > 0
 ORDER BY a.id
 LIMIT $4
 """

@@ -1,0 +1,147 @@
+"""Runs the ledger: reads the settings, builds everything, serves until it is told to stop."""
+
+import asyncio
+import json
+import secrets
+import signal
+import zoneinfo
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvloop
+from babel.numbers import list_currencies
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chassis import logs
+from chassis.database import ACQUIRE_TIMEOUT_S, Pools, engine, open_pools
+from chassis.identity import TokenVerifier
+from chassis.migrations import migrate
+from chassis.server import Server, build_server
+from kernel.ids import surrogate
+from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
+from loyalty.ledger.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from loyalty.ledger.v1.program_pb2_grpc import add_ProgramServiceServicer_to_server
+from services.ledger.domain.programs import Known
+from services.ledger.operations.context import ProgramContext, Settler
+from services.ledger.rpc.clock import ClockServicer
+from services.ledger.rpc.members import MemberReads
+from services.ledger.rpc.programs import ProgramServicer
+from services.ledger.rpc.scopes import SCOPES
+from services.ledger.settings import LedgerSettings, read_settings
+from services.ledger.store.buckets import ensure_buckets
+from services.ledger.store.programs import ProgramCache
+
+MIGRATIONS = Path(__file__).with_name("store") / "migrations"
+
+
+def known_names() -> Known:
+    """The time zones and currency codes of this machine's data."""
+    zones = zoneinfo.available_timezones() - {"Factory", "localtime"}
+    return Known(frozenset(zones), frozenset(list_currencies()))
+
+
+def program_context(
+    settings: LedgerSettings,
+    pools: Pools,
+    database: AsyncEngine,
+    cache: ProgramCache,
+    settler: Settler,
+) -> ProgramContext:
+    """What the use cases of programs work with, on the server's clock."""
+    return ProgramContext(
+        engine=database,
+        reads=pools.reads,
+        cache=cache,
+        settler=settler,
+        buckets=settings.ledger_buckets,
+        known=known_names(),
+        clock=lambda: datetime.now(UTC),
+        surrogate=lambda instant: surrogate(instant, secrets.randbits(21)),
+    )
+
+
+def build(settings: LedgerSettings, context: ProgramContext, verifier: TokenVerifier) -> Server:
+    """The ledger's server, not started."""
+    return build_server(
+        name="ledger",
+        servicers=[
+            (
+                add_ProgramServiceServicer_to_server,
+                ProgramServicer(context),
+                "loyalty.ledger.v1.ProgramService",
+            ),
+            (
+                add_AccountServiceServicer_to_server,
+                MemberReads(context),
+                "loyalty.ledger.v1.AccountService",
+            ),
+            (
+                add_ClockServiceServicer_to_server,
+                ClockServicer(context),
+                "loyalty.common.v1.ClockService",
+            ),
+        ],
+        scopes=SCOPES,
+        verifier=verifier,
+        settings=settings,
+        port=settings.ledger_port,
+    )
+
+
+@asynccontextmanager
+async def opened(settings: LedgerSettings) -> AsyncIterator[tuple[Pools, AsyncEngine]]:
+    """The ledger's database, migrated and checked: pools for postings and reads, and an engine.
+
+    Raises BucketsDiffer where it was created with another number of buckets.
+    """
+    owner_dsn = settings.ledger_migration_dsn or settings.ledger_dsn
+    await asyncio.to_thread(migrate, owner_dsn, MIGRATIONS, settings.ledger_dsn)
+    pools = await open_pools(settings.ledger_dsn, settings.ledger_lanes, settings.ledger_reads)
+    database = engine(settings.ledger_dsn, settings.ledger_admin_connections)
+    try:
+        async with pools.lanes.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            await ensure_buckets(connection, settings.ledger_buckets)
+        yield pools, database
+    finally:
+        await database.dispose()
+        await pools.close()
+
+
+def read_verifier(path: Path) -> TokenVerifier:
+    """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
+
+    def read() -> dict[str, object]:
+        keys: dict[str, object] = json.loads(path.read_text())
+        return keys
+
+    return TokenVerifier(read(), reload=read)
+
+
+class NothingSettles:
+    """Until there are lanes nothing is ever due."""
+
+    async def settle(self, program: int, accounts: Collection[tuple[int, int]]) -> None:
+        """Refuse."""
+        raise NotImplementedError
+
+
+async def main() -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    settings = read_settings()
+    logs.configure(service="ledger", level=settings.log_level, as_json=settings.log_json)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with opened(settings) as (pools, database):
+        cache = ProgramCache(pools.reads)
+        context = program_context(settings, pools, database, cache, NothingSettles())
+        server = build(settings, context, read_verifier(settings.jwks_path))
+        await server.start()
+        await stopping.wait()
+        await server.stop()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

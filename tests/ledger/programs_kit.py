@@ -1,0 +1,138 @@
+"""A real ledger server over a fresh database, and short ways to call it."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.refusals import error_info, status_of_error, violations_of
+from loyalty.common.v1.clock_pb2_grpc import ClockServiceStub
+from loyalty.ledger.v1 import program_pb2
+from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
+from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
+from services.ledger.__main__ import build, opened, program_context
+from services.ledger.settings import LedgerSettings
+from services.ledger.store.programs import ProgramCache
+from testkit import keys
+from testkit.postgres import TestDatabase
+from testkit.servers import authorized_channel, running
+
+
+class RecordingSettler:
+    """Does what settling does to the index of due accounts, and remembers whom it met."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+        self.calls: list[list[tuple[int, int]]] = []
+        self.fails_after: int | None = None
+
+    async def settle(self, program: int, accounts: Collection[tuple[int, int]]) -> None:
+        """Move the due times of the accounts out of the way."""
+        if self.fails_after is not None and len(self.calls) >= self.fails_after:
+            raise RuntimeError("the process dies here")
+        self.calls.append(list(accounts))
+        await self._pool.executemany(
+            "UPDATE account SET next_due_time = NULL WHERE bucket = $1 AND id = $2", accounts
+        )
+
+
+@dataclass
+class LedgerUnderTest:
+    """A server, its database, and stubs with a credential of the organization `acme`."""
+
+    port: int
+    settler: RecordingSettler
+    cache: ProgramCache
+    rows: "asyncpg.Pool[asyncpg.Record]"
+    channel: grpc.aio.Channel
+
+    @property
+    def programs(self) -> Any:
+        """Organizations and programs."""
+        return ProgramServiceStub(self.channel)
+
+    @property
+    def members(self) -> Any:
+        """Members."""
+        return AccountServiceStub(self.channel)
+
+    @property
+    def clock(self) -> Any:
+        """The clock of sandboxes."""
+        return ClockServiceStub(self.channel)
+
+    async def create_organization(self, organization: str = "acme", *, many: bool = True) -> None:
+        """Register an organization."""
+        await self.programs.CreateOrganization(
+            program_pb2.CreateOrganizationRequest(
+                organization=organization,
+                settings=program_pb2.OrganizationSettings(multiple_programs=many),
+            )
+        )
+
+    async def create_program(self, program: str = "p1", **fields: Any) -> program_pb2.Program:
+        """Create a program in `acme`."""
+        created: program_pb2.Program = await self.programs.CreateProgram(
+            program_pb2.CreateProgramRequest(program=program, **fields)
+        )
+        return created
+
+
+@asynccontextmanager
+async def ledger_under_test(
+    database: TestDatabase, *, buckets: int = 8
+) -> AsyncIterator[LedgerUnderTest]:
+    """Serve a ledger over a database; every call carries a token that may do everything."""
+    settings = LedgerSettings(
+        ledger_dsn=database.dsn,
+        ledger_migration_dsn=database.owner_dsn,
+        ledger_buckets=buckets,
+        ledger_port=0,
+        ledger_lanes=2,
+        ledger_reads=4,
+        drain_seconds=2.0,
+        access_log_sample=0.0,
+    )
+    async with opened(settings) as (pools, engine):
+        cache = ProgramCache(pools.reads)
+        settler = RecordingSettler(pools.lanes)
+        context = program_context(settings, pools, engine, cache, settler)
+        server = build(settings, context, keys.verifier())
+        async with running(server) as port, authorized_channel(port) as channel:
+            yield LedgerUnderTest(port, settler, cache, pools.lanes, channel)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A refusal as a caller sees it."""
+
+    code: grpc.StatusCode
+    reason: str
+    metadata: dict[str, str]
+    fields: tuple[str, ...]
+
+
+async def refusal(call: Any) -> Refused:
+    """The refusal that a call ends with; fails where it does not."""
+    try:
+        answer = await call
+    except grpc.aio.AioRpcError as error:
+        status = status_of_error(error, "ledger")
+        info = error_info(status)
+        if info is None:
+            raise
+        fields = tuple(violation.field for violation in violations_of(status))
+        return Refused(error.code(), info.reason, dict(info.metadata), fields)
+    raise AssertionError(f"not refused: {answer}")
+
+
+def at(year: int, month: int = 1, day: int = 1, hour: int = 0) -> Timestamp:
+    """An instant in UTC."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(datetime(year, month, day, hour, tzinfo=UTC))
+    return timestamp
