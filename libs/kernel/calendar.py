@@ -8,6 +8,9 @@ from calendar import monthrange
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+# No instant that callers give lies outside these.
+EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)
+LATEST = datetime(9000, 1, 1, tzinfo=timezone.utc)
 LAST_DAY = date(9999, 12, 30)
 _DAY = timedelta(days=1)
 

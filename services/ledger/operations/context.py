@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from kernel.ids import bucket_of
 from kernel.refusals import ProgramNotFound
 from services.ledger.domain.programs import Known
 from services.ledger.store.program_writes import find_program, publish_change
 from services.ledger.store.programs import Pool, ProgramCache, ProgramState
+from services.ledger.store.tables import Database, Transaction
 
 
 class Settler(Protocol):
@@ -33,7 +32,7 @@ class Caller:
 class ProgramContext:
     """The process's parts that these use cases need. `clock` answers the server's now in UTC."""
 
-    engine: AsyncEngine
+    engine: Database
     reads: Pool
     cache: ProgramCache
     settler: Settler
@@ -43,16 +42,14 @@ class ProgramContext:
     surrogate: Callable[[datetime], int]
 
     async def publish(
-        self, connection: AsyncConnection, program: ProgramState, record_time: datetime
+        self, connection: Transaction, program: ProgramState, record_time: datetime
     ) -> None:
         """Append to the stream that the program changed. Last in its transaction."""
         bucket = bucket_of(program.organization, program.id, self.buckets)
         await publish_change(connection, program, bucket, record_time)
 
 
-async def locked_program(
-    connection: AsyncConnection, organization: str, program: str
-) -> ProgramState:
+async def locked_program(connection: Transaction, organization: str, program: str) -> ProgramState:
     """The program, locked until commit, or ProgramNotFound."""
     state = await find_program(connection, organization, program, lock=True)
     if state is None:

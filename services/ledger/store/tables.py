@@ -5,6 +5,11 @@ The columns that statements here use; the tables are made by the migrations.
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+# What operations hold and pass on, without a word of SQL.
+Database = AsyncEngine
+Transaction = AsyncConnection
 
 METADATA = MetaData()
 

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from loyalty.ledger.v1 import resources_pb2 as loyalty_dot_ledger_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1floyalty/ledger/v1/account.proto\x12\x11loyalty.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!loyalty/ledger/v1/resources.proto\"\x8a\x01\n\x06Member\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .loyalty.ledger.v1.Account.State\x12.\n\nenrol_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x02\n\x12\x45nrolMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\x12)\n\nrequest_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\treference\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\x81\x01\n\x13\x45nrolMemberResponse\x12+\n\x07posting\x18\x01 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Posting\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12+\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Account\"n\n\x10GetMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\"\x83\x01\n\x12ListMembersRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12\x1d\n\tpage_size\x18\t \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"Z\n\x13ListMembersResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.loyalty.ledger.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xaa\x03\n\x0e\x41\x63\x63ountService\x12\x87\x01\n\x0b\x45nrolMember\x12%.loyalty.ledger.v1.EnrolMemberRequest\x1a&.loyalty.ledger.v1.EnrolMemberResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/programs/{program}/members:\x01*\x12\x86\x01\n\tGetMember\x12#.loyalty.ledger.v1.GetMemberRequest\x1a\x19.loyalty.ledger.v1.Member\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/programs/{program}/members/{member}/enrolment\x12\x84\x01\n\x0bListMembers\x12%.loyalty.ledger.v1.ListMembersRequest\x1a&.loyalty.ledger.v1.ListMembersResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/programs/{program}/membersb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1floyalty/ledger/v1/account.proto\x12\x11loyalty.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!loyalty/ledger/v1/resources.proto\"\x8a\x01\n\x06Member\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .loyalty.ledger.v1.Account.State\x12.\n\nenrol_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa1\x02\n\x12\x45nrolMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\x12)\n\nrequest_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12P\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\x32\x0b\x08\x80\x83\xd6\xe2\xf7\xff\xff\xff\xff\x01\x12\x1b\n\treference\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\x81\x01\n\x13\x45nrolMemberResponse\x12+\n\x07posting\x18\x01 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Posting\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12+\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Account\"n\n\x10GetMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\"\x83\x01\n\x12ListMembersRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12\x1d\n\tpage_size\x18\t \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"Z\n\x13ListMembersResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.loyalty.ledger.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xaa\x03\n\x0e\x41\x63\x63ountService\x12\x87\x01\n\x0b\x45nrolMember\x12%.loyalty.ledger.v1.EnrolMemberRequest\x1a&.loyalty.ledger.v1.EnrolMemberResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/programs/{program}/members:\x01*\x12\x86\x01\n\tGetMember\x12#.loyalty.ledger.v1.GetMemberRequest\x1a\x19.loyalty.ledger.v1.Member\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/programs/{program}/members/{member}/enrolment\x12\x84\x01\n\x0bListMembers\x12%.loyalty.ledger.v1.ListMembersRequest\x1a&.loyalty.ledger.v1.ListMembersResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/programs/{program}/membersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['member']._serialized_options = b'\272H\025r\0232\021^[!-.0-~]{1,128}$'
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\022r\0202\016^[!-~]{1,128}$'
+  _globals['_ENROLMEMBERREQUEST'].fields_by_name['effective_time']._loaded_options = None
+  _globals['_ENROLMEMBERREQUEST'].fields_by_name['effective_time']._serialized_options = b'\272H\031\262\001\026\032\007\010\200\225\220\270\272\0062\013\010\200\203\326\342\367\377\377\377\377\001'
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['reference']._loaded_options = None
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['reference']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_GETMEMBERREQUEST'].fields_by_name['program']._loaded_options = None
@@ -62,15 +64,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER']._serialized_start=182
   _globals['_MEMBER']._serialized_end=320
   _globals['_ENROLMEMBERREQUEST']._serialized_start=323
-  _globals['_ENROLMEMBERREQUEST']._serialized_end=582
-  _globals['_ENROLMEMBERRESPONSE']._serialized_start=585
-  _globals['_ENROLMEMBERRESPONSE']._serialized_end=714
-  _globals['_GETMEMBERREQUEST']._serialized_start=716
-  _globals['_GETMEMBERREQUEST']._serialized_end=826
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=829
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=960
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=962
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1052
-  _globals['_ACCOUNTSERVICE']._serialized_start=1055
-  _globals['_ACCOUNTSERVICE']._serialized_end=1481
+  _globals['_ENROLMEMBERREQUEST']._serialized_end=612
+  _globals['_ENROLMEMBERRESPONSE']._serialized_start=615
+  _globals['_ENROLMEMBERRESPONSE']._serialized_end=744
+  _globals['_GETMEMBERREQUEST']._serialized_start=746
+  _globals['_GETMEMBERREQUEST']._serialized_end=856
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=859
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=990
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=992
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1082
+  _globals['_ACCOUNTSERVICE']._serialized_start=1085
+  _globals['_ACCOUNTSERVICE']._serialized_end=1511
 # @@protoc_insertion_point(module_scope)

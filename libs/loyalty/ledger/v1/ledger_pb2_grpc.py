@@ -29,6 +29,8 @@ if _version_not_supported:
 class LedgerServiceStub:
     """Moves points and answers what a member has, and why.
 
+    Instants that callers give lie from the year 1900 to the year 8999.
+
     Every writing method takes a `request_id`: unique for the member, remembered as long as the posting,
     which is for ever. The same id with the same request is answered with the original posting, marked
     `replayed`, before anything else is checked; with another request it is refused with
@@ -122,6 +124,8 @@ class LedgerServiceStub:
 
 class LedgerServiceServicer:
     """Moves points and answers what a member has, and why.
+
+    Instants that callers give lie from the year 1900 to the year 8999.
 
     Every writing method takes a `request_id`: unique for the member, remembered as long as the posting,
     which is for ever. The same id with the same request is answered with the original posting, marked
@@ -360,6 +364,8 @@ def add_LedgerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class LedgerService:
     """Moves points and answers what a member has, and why.
+
+    Instants that callers give lie from the year 1900 to the year 8999.
 
     Every writing method takes a `request_id`: unique for the member, remembered as long as the posting,
     which is for ever. The same id with the same request is answered with the original posting, marked

@@ -30,6 +30,8 @@ GRPC_VERSION: str
 class LedgerServiceStub:
     """Moves points and answers what a member has, and why.
 
+    Instants that callers give lie from the year 1900 to the year 8999.
+
     Every writing method takes a `request_id`: unique for the member, remembered as long as the posting,
     which is for ever. The same id with the same request is answered with the original posting, marked
     `replayed`, before anything else is checked; with another request it is refused with
@@ -137,6 +139,8 @@ class LedgerServiceStub:
 class LedgerServiceAsyncStub(LedgerServiceStub):
     """Moves points and answers what a member has, and why.
 
+    Instants that callers give lie from the year 1900 to the year 8999.
+
     Every writing method takes a `request_id`: unique for the member, remembered as long as the posting,
     which is for ever. The same id with the same request is answered with the original posting, marked
     `replayed`, before anything else is checked; with another request it is refused with
@@ -239,6 +243,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Moves points and answers what a member has, and why.
+
+    Instants that callers give lie from the year 1900 to the year 8999.
 
     Every writing method takes a `request_id`: unique for the member, remembered as long as the posting,
     which is for ever. The same id with the same request is answered with the original posting, marked

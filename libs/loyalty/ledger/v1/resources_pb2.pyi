@@ -714,7 +714,7 @@ class ExpiryStrategy(_message.Message):
         NONE: ExpiryStrategy._Kind.ValueType  # 1
         """Never expires."""
         FIXED: ExpiryStrategy._Kind.ValueType  # 2
-        """`days` or `months` after maturity, then rounded up to the end of `round_to`."""
+        """`days` or `months` after maturity, then moved to the end of the local `round_to` it falls into."""
         INACTIVITY: ExpiryStrategy._Kind.ValueType  # 3
         """`months` after the account's last earning or redemption, or after maturity where that is later."""
         DATE: ExpiryStrategy._Kind.ValueType  # 4
@@ -728,7 +728,7 @@ class ExpiryStrategy(_message.Message):
     NONE: ExpiryStrategy.Kind.ValueType  # 1
     """Never expires."""
     FIXED: ExpiryStrategy.Kind.ValueType  # 2
-    """`days` or `months` after maturity, then rounded up to the end of `round_to`."""
+    """`days` or `months` after maturity, then moved to the end of the local `round_to` it falls into."""
     INACTIVITY: ExpiryStrategy.Kind.ValueType  # 3
     """`months` after the account's last earning or redemption, or after maturity where that is later."""
     DATE: ExpiryStrategy.Kind.ValueType  # 4

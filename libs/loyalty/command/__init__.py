@@ -1,0 +1,29 @@
+"""The `loyalty` command: tokens, members, and the verification of a program; it speaks gRPC only.
+
+Credentials come from LOYALTY_TOKEN, LOYALTY_API_KEY or `$LOYALTY_HOME/admin.key`, addresses from
+LOYALTY_<SERVICE>_ADDRESS or LOYALTY_<SERVICE>_PORT. Exit codes: 0 done, 1 the ledger disagrees with
+itself, 2 wrong usage, 3 refused, 4 a service could not be reached.
+"""
+
+import sys
+
+import typer
+
+from loyalty.command.members import app as member_app
+from loyalty.command.output import say_failures
+from loyalty.command.tokens import token
+from loyalty.command.verification import verify
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Tokens, members and checks of the suite."
+)
+app.command()(token)
+app.add_typer(member_app, name="member")
+app.command()(verify)
+
+
+def main() -> None:
+    """Run the command; the entry point of the wheel."""
+    with say_failures():
+        app()
+    sys.exit(0)

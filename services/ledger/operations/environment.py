@@ -1,0 +1,60 @@
+"""What lane transactions are given: time, randomness, configurations, and where members' accounts are."""
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from services.ledger.domain.policy import Policy
+from services.ledger.store.accounts import Key
+from services.ledger.store.directory import Name
+from services.ledger.store.programs import ProgramCache
+
+ADDRESSES_MAX = 500_000
+POLICIES_MAX = 2_000
+
+
+def server_time() -> datetime:
+    """The server's clock."""
+    return datetime.now(UTC)
+
+
+class Addresses:
+    """Which account a member has, remembered: at most `most` members, the longest known forgotten."""
+
+    def __init__(self, most: int = ADDRESSES_MAX) -> None:
+        self._most = most
+        self._known: dict[Name, Key] = {}
+
+    def get(self, name: Name) -> Key | None:
+        """The account of a member where it is known here."""
+        return self._known.get(name)
+
+    def remember(self, name: Name, key: Key) -> None:
+        """Know a committed account from now on."""
+        if len(self._known) >= self._most and name not in self._known:
+            del self._known[next(iter(self._known))]
+        self._known[name] = key
+
+
+@dataclass
+class Environment:
+    """Shared by all lanes of a process."""
+
+    cache: ProgramCache
+    buckets: int
+    clock: Callable[[], datetime] = server_time
+    random_bits: Callable[[int], int] = random.SystemRandom().getrandbits
+    addresses: Addresses = field(default_factory=Addresses)
+    _policies: OrderedDict[tuple[int, int], Policy] = field(default_factory=OrderedDict)
+
+    async def policy(self, program: int, revision: int) -> Policy:
+        """The compiled configuration of a revision, made once."""
+        policy = self._policies.get((program, revision))
+        if policy is None:
+            policy = Policy(revision, await self.cache.config(program, revision))
+            self._policies[program, revision] = policy
+            if len(self._policies) > POLICIES_MAX:
+                self._policies.popitem(last=False)
+        return policy

@@ -1,0 +1,227 @@
+"""Lanes: commands that arrive while a transaction runs share the next one.
+
+Row locks give correctness, lanes give speed. A lane owns a disjoint set of buckets and one database
+connection, and runs one transaction at a time. Nothing waits on a timer. Any number of processes may
+run lanes over the same accounts; the row locks serialize them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+import structlog
+
+from chassis.faults import DeadlinePassed, Overloaded
+from chassis.metrics import LANE_BATCH, LANE_DEPTH
+from services.ledger.operations.environment import Environment
+from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
+from services.ledger.operations.transaction import RevisionMoved, Transaction
+from services.ledger.store.accounts import Key
+from services.ledger.store.programs import Pool
+from services.ledger.store.sessions import Session
+
+BATCH_MAX = 500
+DEPTH_MAX = 20_000
+ATTEMPTS_MAX = 8
+BACKOFF_S = 0.01
+BACKOFF_S_MAX = 1.0
+
+_RETRIED = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    RevisionMoved,
+)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """Items that one caller waits for together."""
+
+    outcomes: list[Outcome | None]
+    missing: int
+    done: asyncio.Future[None]
+    deadline: float | None
+
+
+_Place = tuple[_Ticket, int, Item]
+
+
+class Lanes:
+    """All lanes of a process. `submit` and `settle` are the only ways to write accounts."""
+
+    def __init__(self, environment: Environment, pool: Pool, count: int) -> None:
+        self._environment = environment
+        self._lanes = [_Lane(environment, pool, number) for number in range(count)]
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin to work."""
+        for lane in self._lanes:
+            lane.start()
+
+    async def stop(self) -> None:
+        """Finish what was accepted, then stop; nothing is accepted any more."""
+        self._stopping = True
+        await asyncio.gather(*(lane.stop() for lane in self._lanes))
+
+    async def submit(self, items: Sequence[Item], deadline: float | None = None) -> list[Outcome]:
+        """Do items, each by itself, and answer when all are committed: outcomes in the same order.
+
+        Items of one bucket are done in order. `deadline` is a time of the event loop's clock: an item
+        that has not begun by then is refused with DEADLINE_PASSED. Cancelling the caller changes
+        nothing about the items. Refuses with OVERLOADED where a lane's queue is full.
+        """
+        if self._stopping:
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket([None] * len(items), len(items), loop.create_future(), deadline)
+        lanes = self._lanes
+        count = len(lanes)
+        places: dict[int, list[_Place]] = {}
+        for place, item in enumerate(items):
+            if item.key is not None:
+                bucket = item.key[0]
+            else:
+                assert item.name is not None
+                known = self._environment.addresses.get(item.name)
+                bucket = item.name.name_bucket if known is None else known[0]
+            places.setdefault(bucket % count, []).append((ticket, place, item))
+        if any(lanes[number].full(len(some)) for number, some in places.items()):
+            raise Overloaded
+        for number, some in places.items():
+            lanes[number].put(some)
+        await ticket.done
+        return [outcome for outcome in ticket.outcomes if outcome is not None]
+
+    async def settle(self, program: int, keys: Sequence[Key]) -> None:
+        """Post what fell due for accounts by their program's now; faults are raised."""
+        outcomes = await self.submit([Item(key=key) for key in keys])
+        for outcome in outcomes:
+            if isinstance(outcome, Broken):
+                raise outcome.fault
+
+
+class _Lane:
+    def __init__(self, environment: Environment, pool: Pool, number: int) -> None:
+        self._environment = environment
+        self._session = Session(pool)
+        self._queue: deque[_Place] = deque()
+        self._awake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._depth = LANE_DEPTH.labels(str(number))
+        self._batch = LANE_BATCH.labels(str(number))
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        self._stopping = True
+        self._awake.set()
+        if self._task is not None:
+            await self._task
+
+    def full(self, more: int) -> bool:
+        return len(self._queue) + more > DEPTH_MAX
+
+    def put(self, places: list[_Place]) -> None:
+        self._queue.extend(places)
+        self._awake.set()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                if self._stopping:
+                    break
+                self._awake.clear()
+                await self._awake.wait()
+                continue
+            batch = self._take()
+            if batch:
+                self._batch.observe(len(batch))
+                await self._transact(batch)
+        await self._session.close()
+
+    def _take(self) -> list[_Place]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Place] = []
+        queue = self._queue
+        self._depth.set(len(queue))
+        while queue and len(batch) < BATCH_MAX:
+            place = queue.popleft()
+            deadline = place[0].deadline
+            if deadline is not None and deadline <= now:
+                _answer(place, Refused(DeadlinePassed()))
+            else:
+                batch.append(place)
+        return batch
+
+    async def _transact(self, batch: list[_Place]) -> None:
+        items = [item for _, _, item in batch]
+        try:
+            outcomes = await self._attempts(items)
+        except Exception as fault:
+            if len(batch) == 1:
+                _log.exception("a command cannot be decided", error=type(fault).__name__)
+                _answer(batch[0], Broken(fault))
+                return
+            # One of them may be poison: halve until it is alone.
+            middle = len(batch) // 2
+            await self._transact(batch[:middle])
+            await self._transact(batch[middle:])
+            return
+        for place, outcome in zip(batch, outcomes, strict=True):
+            _answer(place, outcome)
+
+    async def _attempts(self, items: list[Item]) -> list[Outcome]:
+        pause = BACKOFF_S
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                return await self._once(items)
+            except (*_RETRIED, *_LOST) as error:
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                _log.warning("a transaction is tried again", error=type(error).__name__)
+            jitter = self._environment.random_bits(10) / 1024
+            await asyncio.sleep(pause * (0.5 + jitter))
+            pause = min(pause * 2, BACKOFF_S_MAX)
+        raise AssertionError
+
+    async def _once(self, items: list[Item]) -> list[Outcome]:
+        connection = await self._session.begin()
+        try:
+            transaction = Transaction(self._environment, connection, items)
+            outcomes = await transaction.run()
+        except BaseException:
+            await self._session.rollback()
+            raise
+        for item in items:
+            item.ambiguous = True
+        await self._session.commit()
+        transaction.remember()
+        return outcomes
+
+
+def _answer(place: _Place, outcome: Outcome) -> None:
+    ticket, number, _ = place
+    ticket.outcomes[number] = outcome
+    ticket.missing -= 1
+    if not ticket.missing and not ticket.done.done():
+        ticket.done.set_result(None)

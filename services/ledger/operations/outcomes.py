@@ -1,0 +1,102 @@
+"""What becomes of one item of a lane transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from kernel.refusals import Refusal
+from services.ledger.domain.account import Account, Balance, Posting, State
+from services.ledger.domain.commands import Command
+from services.ledger.store.accounts import Key
+from services.ledger.store.directory import Name
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account as it stood right after a command. Balances are by currency number."""
+
+    key: Key
+    member: str
+    state: State
+    version: int
+    sequence: int
+    read_time: datetime
+    enrol_time: datetime
+    last_activity_time: datetime | None
+    balances: dict[int, Balance]
+    revision: int
+    program: int
+
+
+def view_of(account: Account, read_time: datetime, revision: int) -> AccountView:
+    """A copy that later commands do not change."""
+    return AccountView(
+        key=(account.bucket, account.id),
+        member=account.member,
+        state=account.state,
+        version=account.version,
+        sequence=account.sequence,
+        read_time=read_time,
+        enrol_time=account.enrol_time,
+        last_activity_time=account.last_activity_time,
+        balances={number: balance.copy() for number, balance in account.balances.items()},
+        revision=revision,
+        program=account.program,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The command was applied in this transaction. `view` where the caller asked for it.
+
+    `replayed` where another command of the same transaction, with the same request id, applied it.
+    """
+
+    posting: Posting
+    view: AccountView | None
+    program: int
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The request had been applied: where its posting is. `replayed` unless this very call applied it."""
+
+    key: Key
+    sequence: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A rule said no."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What time changed was posted: how many postings."""
+
+    postings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The command could not be decided at all."""
+
+    fault: BaseException
+
+
+Outcome = Applied | Recorded | Refused | Settled | Broken
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A command for a member, or (without one) the settlement of an account."""
+
+    command: Command | None = None
+    name: Name | None = None
+    key: Key | None = None
+    view: bool = False
+    # Set where a commit's answer was lost: what is found recorded then may be this item's own doing.
+    ambiguous: bool = False

@@ -1,0 +1,186 @@
+"""Accounts and what belongs to them, loaded for folding and for reading."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from services.ledger.domain.account import Account, Balance, Lot, State
+from services.ledger.domain.config import ExpiryKind
+from services.ledger.store.programs import Connection
+
+Key = tuple[int, int]
+CounterRange = tuple[int, int, int, int, int]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """An account and where its program stands. `clock` is a sandbox's now."""
+
+    account: Account
+    program: int
+    revision: int
+    clock: datetime | None
+    posted: bool
+
+
+_ACCOUNT_COLUMNS = """
+    a.bucket, a.id, a.program, a.state, a.sandbox, a.version, a.sequence, a.digest, a.enrol_time,
+    a.record_time, a.last_activity_time, a.next_due_time, p.revision, p.clock, p.posted
+"""
+
+# One statement locks all accounts of a transaction in key order, so that no two transactions wait
+# for each other.
+_LOCK = f"""
+SELECT {_ACCOUNT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+JOIN program p ON p.key = a.program
+ORDER BY a.bucket, a.id
+FOR NO KEY UPDATE OF a
+"""  # noqa: S608 - constant text
+
+_READ = f"""
+SELECT {_ACCOUNT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+JOIN program p ON p.key = a.program
+"""  # noqa: S608 - constant text
+
+_BALANCES = """
+SELECT b.bucket, b.account, b.currency, b.available, b.pending, b.held, b.debt, b.earned,
+    b.earning_reversed, b.redeemed, b.redemption_restored, b.expired, b.adjusted_in,
+    b.adjusted_out, b.transferred_in, b.transferred_out
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN balance b ON b.bucket = k.bucket AND b.account = k.account
+"""
+
+LOT_COLUMNS = """l.bucket, l.account, l.sequence, l.id, l.currency, l.points, l.free, l.held,
+    l.pending, l.earn_time, l.mature_time, l.expire_time, l.expiry_kind, l.inactivity_months,
+    l.posting"""
+
+_OPEN_LOTS = f"""
+SELECT {LOT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.open
+"""  # noqa: S608 - constant text
+
+_COUNTERS = """
+SELECT c.bucket, c.account, c.counter, c.month, c.days
+FROM (
+    SELECT DISTINCT * FROM unnest($1::int[], $2::bigint[], $3::smallint[], $4::int[], $5::int[])
+        AS u (bucket, account, counter, first, last)
+) k
+JOIN counter c
+    ON c.bucket = k.bucket AND c.account = k.account AND c.counter = k.counter
+    AND c.month BETWEEN k.first AND k.last
+"""
+
+_REQUESTS = """
+SELECT p.bucket, p.account, p.request_id, p.request_digest, p.sequence, p.record_time
+FROM unnest($1::int[], $2::bigint[], $3::text[]) AS k (bucket, account, request_id)
+JOIN posting p
+    ON p.bucket = k.bucket AND p.account = k.account AND p.request_id = k.request_id
+"""
+
+
+def _columns(keys: Iterable[Key]) -> tuple[list[int], list[int]]:
+    pairs = list(keys)
+    return [bucket for bucket, _ in pairs], [account for _, account in pairs]
+
+
+def _loaded(row: asyncpg.Record) -> Loaded:
+    account = Account(
+        bucket=row[0],
+        id=row[1],
+        program=row[2],
+        member="",
+        state=State(row[3]),
+        sandbox=row[4],
+        version=row[5],
+        sequence=row[6],
+        digest=row[7],
+        enrol_time=row[8],
+        record_time=row[9],
+        last_activity_time=row[10],
+        next_due_time=row[11],
+        enrolled=row[6] > 0,
+    )
+    return Loaded(account, row[2], row[12], row[13], row[14])
+
+
+async def lock(connection: Connection, keys: Iterable[Key]) -> dict[Key, Loaded]:
+    """Lock accounts and load their rows; what belongs to them must be read by later statements."""
+    rows = await connection.fetch(_LOCK, *_columns(keys))
+    return {(row[0], row[1]): _loaded(row) for row in rows}
+
+
+async def read(connection: Connection, keys: Iterable[Key]) -> dict[Key, Loaded]:
+    """Load accounts' rows without a lock."""
+    rows = await connection.fetch(_READ, *_columns(keys))
+    return {(row[0], row[1]): _loaded(row) for row in rows}
+
+
+async def load_balances(connection: Connection, accounts: dict[Key, Loaded]) -> None:
+    """Load the balances of accounts."""
+    for row in await connection.fetch(_BALANCES, *_columns(accounts)):
+        accounts[row[0], row[1]].account.balances[row[2]] = Balance(*row[3:])
+
+
+def lot_of(row: asyncpg.Record) -> Lot:
+    """A lot from a row of `LOT_COLUMNS`."""
+    return Lot(
+        sequence=row[2],
+        id=row[3],
+        currency=row[4],
+        points=row[5],
+        free=row[6],
+        held=row[7],
+        pending=row[8],
+        earn_time=row[9],
+        mature_time=row[10],
+        expire_time=row[11],
+        expiry_kind=ExpiryKind(row[12]),
+        inactivity_months=row[13],
+        posting=row[14],
+    )
+
+
+async def load_open_lots(
+    connection: Connection, accounts: dict[Key, Loaded], keys: Iterable[Key]
+) -> None:
+    """Load the lots of some accounts that have points left."""
+    for row in await connection.fetch(_OPEN_LOTS, *_columns(keys)):
+        accounts[row[0], row[1]].account.lots[row[2]] = lot_of(row)
+
+
+async def load_counters(
+    connection: Connection, accounts: dict[Key, Loaded], ranges: Sequence[CounterRange]
+) -> None:
+    """Load counters' months: (bucket, account, counter, first month, last month)."""
+    columns = [list(column) for column in zip(*ranges, strict=True)]
+    for row in await connection.fetch(_COUNTERS, *columns):
+        accounts[row[0], row[1]].account.counters[row[2], row[3]] = list(row[4])
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRequest:
+    """A request id that is recorded: the digest of its request, and where its posting is."""
+
+    digest: bytes
+    sequence: int
+    record_time: datetime
+
+
+async def load_requests(
+    connection: Connection, requests: Sequence[tuple[int, int, str]]
+) -> dict[tuple[int, int, str], SeenRequest]:
+    """Which of the (bucket, account, request id) are recorded."""
+    rows = await connection.fetch(
+        _REQUESTS,
+        [bucket for bucket, _, _ in requests],
+        [account for _, account, _ in requests],
+        [request_id for _, _, request_id in requests],
+    )
+    return {(row[0], row[1], row[2]): SeenRequest(row[3], row[4], row[5]) for row in rows}

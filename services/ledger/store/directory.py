@@ -1,0 +1,150 @@
+"""Which account a member has: the directory names people, accounts belong to people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.ledger.store.programs import Connection
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """A member of a program, by the caller's id. `name_bucket` is that of organization and member."""
+
+    name_bucket: int
+    organization: str
+    member: str
+    program: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """Ids for an account that may have to be made, and where its program's time stands."""
+
+    name: Name
+    person: int
+    account: int
+    sandbox: bool
+    digest: bytes
+    enrol_time: datetime
+
+
+_FIND = """
+SELECT k.place, a.bucket, a.id
+FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY
+    AS k (name_bucket, organization, member, program, place)
+JOIN directory d
+    ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
+JOIN account a ON a.bucket = d.bucket AND a.program = k.program AND a.person = d.person
+"""
+
+_PEOPLE_INSERT = """
+INSERT INTO directory (name_bucket, organization, member, bucket, person)
+SELECT k.name_bucket, k.organization, k.member, k.name_bucket, k.person
+FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[])
+    AS k (name_bucket, organization, member, person)
+ON CONFLICT (name_bucket, organization, member) DO NOTHING
+RETURNING name_bucket, organization, member
+"""
+
+_PEOPLE = """
+SELECT k.place, d.bucket, d.person
+FROM unnest($1::int[], $2::text[], $3::text[]) WITH ORDINALITY
+    AS k (name_bucket, organization, member, place)
+JOIN directory d
+    ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
+"""
+
+# The digest of an account that never had an entry depends on its bucket, which is the person's.
+_ACCOUNTS_INSERT = """
+INSERT INTO account (
+    bucket, id, program, person, state, sandbox, version, sequence, digest, enrol_time, record_time
+)
+SELECT k.bucket, k.id, k.program, k.person, 1, k.sandbox, 0, 0, k.digest, k.enrol_time, k.enrol_time
+FROM unnest(
+    $1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bytea[],
+    $7::timestamptz[]
+) AS k (bucket, id, program, person, sandbox, digest, enrol_time)
+ON CONFLICT (bucket, program, person) DO NOTHING
+RETURNING bucket, id
+"""
+
+_ACCOUNTS_DELETE = """
+DELETE FROM account a USING unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+WHERE a.bucket = k.bucket AND a.id = k.id AND a.sequence = 0
+"""
+
+_PEOPLE_DELETE = """
+DELETE FROM directory d USING unnest($1::int[], $2::text[], $3::text[])
+    AS k (name_bucket, organization, member)
+WHERE d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
+"""
+
+
+async def find(connection: Connection, names: Sequence[Name]) -> dict[Name, tuple[int, int]]:
+    """The accounts of members as (bucket, id); members without an account are left out."""
+    rows = await connection.fetch(
+        _FIND,
+        [name.name_bucket for name in names],
+        [name.organization for name in names],
+        [name.member for name in names],
+        [name.program for name in names],
+    )
+    return {names[row[0] - 1]: (row[1], row[2]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What one transaction made: accounts by (bucket, id), and people by directory key."""
+
+    accounts: frozenset[tuple[int, int]]
+    people: frozenset[tuple[int, str, str]]
+
+
+async def create(connection: Connection, wanted: Sequence[NewAccount]) -> Created:
+    """Make the accounts that do not exist, in key order, whoever else makes them at the same time."""
+    wanted = sorted(wanted, key=lambda new: new.name)
+    keys = (
+        [new.name.name_bucket for new in wanted],
+        [new.name.organization for new in wanted],
+        [new.name.member for new in wanted],
+    )
+    people = await connection.fetch(_PEOPLE_INSERT, *keys, [new.person for new in wanted])
+    places = await connection.fetch(_PEOPLE, *keys)
+    found = sorted(
+        ((row[1], wanted[row[0] - 1].name.program, row[2], wanted[row[0] - 1]) for row in places),
+        key=lambda item: item[:3],
+    )
+    accounts = await connection.fetch(
+        _ACCOUNTS_INSERT,
+        [bucket for bucket, _, _, _ in found],
+        [new.account for _, _, _, new in found],
+        [program for _, program, _, _ in found],
+        [person for _, _, person, _ in found],
+        [new.sandbox for _, _, _, new in found],
+        [new.digest for _, _, _, new in found],
+        [new.enrol_time for _, _, _, new in found],
+    )
+    return Created(
+        accounts=frozenset((row[0], row[1]) for row in accounts),
+        people=frozenset((row[0], row[1], row[2]) for row in people),
+    )
+
+
+async def forget(
+    connection: Connection,
+    accounts: Sequence[tuple[int, int]],
+    people: Sequence[tuple[int, str, str]],
+) -> None:
+    """Unmake accounts and people that this very transaction made and nothing came of."""
+    if accounts:
+        await connection.execute(
+            _ACCOUNTS_DELETE, [bucket for bucket, _ in accounts], [id_ for _, id_ in accounts]
+        )
+    if people:
+        await connection.execute(
+            _PEOPLE_DELETE,
+            [bucket for bucket, _, _ in people],
+            [organization for _, organization, _ in people],
+            [member for _, _, member in people],
+        )

@@ -1,0 +1,232 @@
+"""Saving what a transaction decided: the heads of the stream, and one statement that writes the rest."""
+
+from collections.abc import Iterable, Sequence
+
+from services.ledger.domain.account import Account, Entry, Posting
+from services.ledger.store.programs import Connection
+
+_LOCK_HEADS = """
+SELECT bucket, sequence FROM head WHERE bucket = ANY($1::int[]) ORDER BY bucket FOR NO KEY UPDATE
+"""
+
+_MARK_POSTED = """
+UPDATE program SET posted = true WHERE key = ANY($1::bigint[]) AND NOT posted
+RETURNING key, revision
+"""
+
+# Every part is fed by arrays and may be empty. No row is written by two parts.
+_SAVE = """
+WITH heads AS (
+    UPDATE head h SET sequence = k.sequence
+    FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
+    WHERE h.bucket = k.bucket
+), accounts AS (
+    UPDATE account a SET
+        version = k.version, sequence = k.sequence, digest = k.digest, enrol_time = k.enrol_time,
+        record_time = k.record_time, last_activity_time = k.last_activity_time,
+        next_due_time = k.next_due_time
+    FROM unnest(
+        $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::timestamptz[],
+        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]
+    ) AS k (
+        bucket, id, version, sequence, digest, enrol_time, record_time, last_activity_time,
+        next_due_time
+    )
+    WHERE a.bucket = k.bucket AND a.id = k.id
+), balances AS (
+    INSERT INTO balance AS b
+    SELECT * FROM unnest(
+        $12::int[], $13::bigint[], $14::smallint[], $15::bigint[], $16::bigint[], $17::bigint[],
+        $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[],
+        $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[]
+    )
+    ON CONFLICT (bucket, account, currency) DO UPDATE SET
+        available = excluded.available, pending = excluded.pending, held = excluded.held,
+        debt = excluded.debt, earned = excluded.earned,
+        earning_reversed = excluded.earning_reversed, redeemed = excluded.redeemed,
+        redemption_restored = excluded.redemption_restored, expired = excluded.expired,
+        adjusted_in = excluded.adjusted_in, adjusted_out = excluded.adjusted_out,
+        transferred_in = excluded.transferred_in, transferred_out = excluded.transferred_out
+), new_lots AS (
+    INSERT INTO lot (
+        bucket, account, sequence, id, currency, points, free, held, pending, earn_time,
+        mature_time, expire_time, expiry_kind, inactivity_months, open, posting
+    )
+    SELECT *
+    FROM unnest(
+        $28::int[], $29::bigint[], $30::bigint[], $31::uuid[], $32::smallint[], $33::bigint[],
+        $34::bigint[], $35::bigint[], $36::boolean[], $37::timestamptz[], $38::timestamptz[],
+        $39::timestamptz[], $40::smallint[], $41::smallint[], $42::boolean[], $43::bigint[]
+    )
+), lots AS (
+    UPDATE lot l SET free = k.free, held = k.held, pending = k.pending, open = k.free + k.held > 0
+    FROM unnest($44::int[], $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[],
+        $49::boolean[]) AS k (bucket, account, sequence, free, held, pending)
+    WHERE l.bucket = k.bucket AND l.account = k.account AND l.sequence = k.sequence
+), counters AS (
+    INSERT INTO counter (bucket, account, counter, month, days)
+    SELECT k.bucket, k.account, k.counter, k.month, k.days::bigint[]
+    FROM unnest($50::int[], $51::bigint[], $52::smallint[], $53::int[], $54::text[])
+        AS k (bucket, account, counter, month, days)
+    ON CONFLICT (bucket, account, counter, month) DO UPDATE SET days = excluded.days
+), postings AS (
+    INSERT INTO posting (
+        bucket, sequence, account, program, request_id, request_digest, version, first_entry,
+        entry_count, effective_time, record_time, revision, actor, reference
+    )
+    SELECT * FROM unnest(
+        $55::int[], $56::bigint[], $57::bigint[], $58::bigint[], $59::text[], $60::bytea[],
+        $61::bigint[], $62::bigint[], $63::int[], $64::timestamptz[], $65::timestamptz[],
+        $66::bigint[], $67::text[], $68::text[]
+    )
+)
+INSERT INTO entry (
+    bucket, account, sequence, posting, kind, currency, points, available_change, pending_change,
+    held_change, debt_change, available, pending, held, debt, requested, effective_time,
+    record_time, lot, draw_lots, draw_points, forfeits, source, counter, counter_change, reason,
+    mature_time, expire_time, expiry_kind, inactivity_months, digest
+)
+SELECT bucket, account, sequence, posting, kind, currency, points, available_change,
+    pending_change, held_change, debt_change, available, pending, held, debt, requested,
+    effective_time, record_time, lot, draw_lots::bigint[], draw_points::bigint[],
+    forfeits::bigint[], source, counter, counter_change, reason, mature_time, expire_time,
+    expiry_kind, inactivity_months, digest
+FROM unnest(
+    $69::int[], $70::bigint[], $71::bigint[], $72::bigint[], $73::smallint[], $74::smallint[],
+    $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[], $80::bigint[],
+    $81::bigint[], $82::bigint[], $83::bigint[], $84::bigint[], $85::timestamptz[],
+    $86::timestamptz[], $87::bigint[], $88::text[], $89::text[], $90::text[], $91::bytea[],
+    $92::smallint[], $93::bigint[], $94::text[], $95::timestamptz[], $96::timestamptz[],
+    $97::smallint[], $98::smallint[], $99::bytea[]
+) AS k (
+    bucket, account, sequence, posting, kind, currency, points, available_change, pending_change,
+    held_change, debt_change, available, pending, held, debt, requested, effective_time,
+    record_time, lot, draw_lots, draw_points, forfeits, source, counter, counter_change, reason,
+    mature_time, expire_time, expiry_kind, inactivity_months, digest
+)
+"""
+
+Saved = tuple[Account, Posting]
+
+
+async def lock_heads(connection: Connection, buckets: Iterable[int]) -> dict[int, int]:
+    """Lock the heads of buckets, in order, until commit; the last sequence of each."""
+    rows = await connection.fetch(_LOCK_HEADS, sorted(buckets))
+    return {row[0]: row[1] for row in rows}
+
+
+async def mark_posted(connection: Connection, programs: Iterable[int]) -> dict[int, int]:
+    """Note that programs have postings; the revisions in force of those that had none."""
+    rows = await connection.fetch(_MARK_POSTED, list(programs))
+    return {row[0]: row[1] for row in rows}
+
+
+async def save(
+    connection: Connection,
+    heads: dict[int, int],
+    accounts: Sequence[Account],
+    postings: Sequence[Saved],
+) -> None:
+    """Write accounts and their postings, whose places in the stream are given."""
+    touched = [account for account in accounts if account.touched]
+    await connection.execute(
+        _SAVE,
+        list(heads),
+        list(heads.values()),
+        *_columns([_account_row(account) for account in touched], 9),
+        *_columns([row for account in touched for row in _balance_rows(account)], 16),
+        *_columns([row for account in touched for row in _fresh_lot_rows(account)], 16),
+        *_columns([row for account in touched for row in _lot_rows(account)], 6),
+        *_columns([row for account in touched for row in _counter_rows(account)], 5),
+        *_columns([_posting_row(account, posting) for account, posting in postings], 14),
+        *_columns(
+            [
+                _entry_row(account, posting, entry)
+                for account, posting in postings
+                for entry in posting.entries
+            ],
+            31,
+        ),
+    )
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[Sequence[object]]:
+    if not rows:
+        return [()] * width
+    return list(zip(*rows, strict=True))
+
+
+def _account_row(account: Account) -> tuple[object, ...]:
+    return (
+        account.bucket,
+        account.id,
+        account.version,
+        account.sequence,
+        account.digest,
+        account.enrol_time,
+        account.record_time,
+        account.last_activity_time,
+        account.next_due_time,
+    )
+
+
+def _balance_rows(account: Account) -> Iterable[tuple[object, ...]]:
+    for currency in account.changed_balances:
+        b = account.balances[currency]
+        yield (
+            account.bucket, account.id, currency, b.available, b.pending, b.held, b.debt, b.earned,
+            b.earning_reversed, b.redeemed, b.redemption_restored, b.expired, b.adjusted_in,
+            b.adjusted_out, b.transferred_in, b.transferred_out,
+        )  # fmt: skip
+
+
+def _fresh_lot_rows(account: Account) -> Iterable[tuple[object, ...]]:
+    for sequence in account.changed_lots:
+        lot = account.lots[sequence]
+        if lot.fresh:
+            yield (
+                account.bucket, account.id, lot.sequence, lot.id, lot.currency, lot.points,
+                lot.free, lot.held, lot.pending, lot.earn_time, lot.mature_time, lot.expire_time,
+                lot.expiry_kind, lot.inactivity_months, lot.free + lot.held > 0, lot.posting,
+            )  # fmt: skip
+
+
+def _lot_rows(account: Account) -> Iterable[tuple[object, ...]]:
+    for sequence in account.changed_lots:
+        lot = account.lots[sequence]
+        if not lot.fresh:
+            yield account.bucket, account.id, sequence, lot.free, lot.held, lot.pending
+
+
+def _counter_rows(account: Account) -> Iterable[tuple[object, ...]]:
+    for counter, month in account.changed_counters:
+        days = account.counters[counter, month]
+        yield account.bucket, account.id, counter, month, _array(days)
+
+
+def _posting_row(account: Account, posting: Posting) -> tuple[object, ...]:
+    return (
+        account.bucket, posting.sequence, account.id, account.program, posting.request_id,
+        posting.digest, posting.version, posting.first_entry, len(posting.entries),
+        posting.effective_time, posting.record_time, posting.revision, posting.actor,
+        posting.reference,
+    )  # fmt: skip
+
+
+def _entry_row(account: Account, posting: Posting, entry: Entry) -> tuple[object, ...]:
+    draws = entry.draws
+    return (
+        account.bucket, account.id, entry.sequence, posting.sequence, entry.kind, entry.currency,
+        entry.points, *entry.change, *entry.after, entry.requested, entry.effective_time,
+        entry.record_time, entry.lot,
+        _array([lot for lot, _ in draws]) if draws else None,
+        _array([points for _, points in draws]) if draws else None,
+        _array([n for pair in entry.forfeits for n in pair]) if entry.forfeits else None,
+        entry.source, entry.counter, entry.counter_change, entry.reason, entry.mature_time,
+        entry.expire_time, entry.expiry_kind, entry.inactivity_months, entry.digest,
+    )  # fmt: skip
+
+
+def _array(numbers: Sequence[int]) -> str:
+    # Arrays of arrays cannot be unnested one level deep, so the inner ones travel as text.
+    return "{" + ",".join([str(int(number)) for number in numbers]) + "}"

@@ -1,0 +1,69 @@
+"""A lane's own connection, and its transactions."""
+
+import asyncio
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from services.ledger.store.programs import Connection, Pool
+
+# The lane's statements join a few given keys to large tables. A plan that was made while the tables
+# were small must not scan them when they are not; and one plan a statement is enough.
+_SESSION = """
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan;
+SET synchronous_commit = on
+"""
+
+ROLLBACK_SECONDS_MAX = 5.0
+
+
+class Session:
+    """One connection of the pool, kept until it breaks."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: Connection | None = None
+
+    async def begin(self) -> Connection:
+        """Begin a transaction, on a new connection if there is none."""
+        connection = self._connection
+        if connection is None:
+            connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            self._connection = connection
+            await connection.execute(_SESSION)
+        try:
+            await connection.execute("BEGIN")
+        except BaseException:
+            await self._drop()
+            raise
+        return connection
+
+    async def commit(self) -> None:
+        """Commit. Where this raises, nobody knows yet whether it was committed."""
+        assert self._connection is not None
+        try:
+            await self._connection.execute("COMMIT")
+        except BaseException:
+            await self._drop()
+            raise
+
+    async def rollback(self) -> None:
+        """Roll back; a connection that cannot is given up, which rolls back too."""
+        if self._connection is None:
+            return
+        try:
+            async with asyncio.timeout(ROLLBACK_SECONDS_MAX):
+                await self._connection.execute("ROLLBACK")
+        except Exception:
+            await self._drop()
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await self._pool.release(connection)  # type: ignore[arg-type]  # it came from acquire
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+            await self._pool.release(connection)  # type: ignore[arg-type]  # it came from acquire
