@@ -47,14 +47,14 @@ def add_months(day: date, months: int) -> date:
 def months_after(instant: datetime, months: int, zone: ZoneInfo) -> datetime:
     """The same local time of day, `months` later; a local time that is skipped moves behind the gap."""
     local = instant.astimezone(zone)
-    moved = datetime.combine(add_months(local.date(), months), local.timetz())
+    moved = datetime.combine(add_months(local.date(), months), local.timetz().replace(fold=0))
     return moved.astimezone(timezone.utc)
 
 
 def days_after(instant: datetime, days: int, zone: ZoneInfo) -> datetime:
     """The same local time of day, `days` later; a local time that is skipped moves behind the gap."""
     local = instant.astimezone(zone)
-    moved = datetime.combine(local.date() + timedelta(days=days), local.timetz())
+    moved = datetime.combine(local.date() + timedelta(days=days), local.timetz().replace(fold=0))
     return moved.astimezone(timezone.utc)
 
 

@@ -49,14 +49,19 @@ def _post(program: str, member: str) -> ledger_pb2.PostRequest:
     request.operations.add().adjust.CopyFrom(ledger_pb2.AdjustOperation(points=1, reason="a gift"))
     request.operations.add().count.CopyFrom(ledger_pb2.CountOperation(counter="visits", value=1))
     request.preconditions.expect.add(
-        window=resources_pb2.CounterWindow(counter="visits", period="ROLLING_DAYS", length=7)
+        window=resources_pb2.CounterWindow(
+            counter="visits", period=resources_pb2.CounterWindow.ROLLING_DAYS, length=7
+        )
     )
     return request
 
 
 def _window() -> resources_pb2.CounterWindow:
     return resources_pb2.CounterWindow(
-        counter="points_earned", period="ROLLING_MONTHS", length=2, time=Timestamp(seconds=1)
+        counter="points_earned",
+        period=resources_pb2.CounterWindow.ROLLING_MONTHS,
+        length=2,
+        time=Timestamp(seconds=1),
     )
 
 
