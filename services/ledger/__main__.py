@@ -5,7 +5,7 @@ import json
 import secrets
 import signal
 import zoneinfo
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from loyalty.ledger.v1.account_pb2_grpc import add_AccountServiceServicer_to_ser
 from loyalty.ledger.v1.program_pb2_grpc import add_ProgramServiceServicer_to_server
 from services.ledger.domain.programs import Known
 from services.ledger.operations.context import ProgramContext, Settler
+from services.ledger.operations.environment import Environment
+from services.ledger.operations.lanes import Lanes
 from services.ledger.rpc.clock import ClockServicer
 from services.ledger.rpc.members import MemberReads
 from services.ledger.rpc.programs import ProgramServicer
@@ -119,14 +121,6 @@ def read_verifier(path: Path) -> TokenVerifier:
     return TokenVerifier(read(), reload=read)
 
 
-class NothingSettles:
-    """Until there are lanes nothing is ever due."""
-
-    async def settle(self, program: int, accounts: Collection[tuple[int, int]]) -> None:
-        """Refuse."""
-        raise NotImplementedError
-
-
 async def main() -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     settings = read_settings()
@@ -136,11 +130,17 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with opened(settings) as (pools, database):
         cache = ProgramCache(pools.reads)
-        context = program_context(settings, pools, database, cache, NothingSettles())
+        environment = Environment(cache, settings.ledger_buckets)
+        lanes = Lanes(environment, pools.lanes, settings.ledger_lanes)
+        context = program_context(settings, pools, database, cache, lanes)
         server = build(settings, context, read_verifier(settings.jwks_path))
-        await server.start()
-        await stopping.wait()
-        await server.stop()
+        lanes.start()
+        try:
+            await server.start()
+            await stopping.wait()
+            await server.stop()
+        finally:
+            await lanes.stop()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A real ledger server over a fresh database, and short ways to call it."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ class RecordingSettler:
         self.calls: list[list[tuple[int, int]]] = []
         self.fails_after: int | None = None
 
-    async def settle(self, program: int, accounts: Collection[tuple[int, int]]) -> None:
+    async def settle(self, program: int, accounts: Sequence[tuple[int, int]]) -> None:
         """Move the due times of the accounts out of the way."""
         if self.fails_after is not None and len(self.calls) >= self.fails_after:
             raise RuntimeError("the process dies here")

@@ -1,6 +1,6 @@
 """What the use cases of organizations and programs work with."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -16,7 +16,7 @@ from services.ledger.store.tables import Database, Transaction
 class Settler(Protocol):
     """Does what is due, under the accounts' locks."""
 
-    async def settle(self, program: int, accounts: Collection[tuple[int, int]]) -> None:
+    async def settle(self, program: int, accounts: Sequence[tuple[int, int]], /) -> None:
         """Settle accounts, (bucket, account), of one program to its now; answers when committed."""
 
 
