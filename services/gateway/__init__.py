@@ -1,1 +1,1 @@
-"""The one door for front ends: routes, credentials and composed answers; it decides nothing."""
+"""The gateway: the one door for front ends. It fans out and never decides."""

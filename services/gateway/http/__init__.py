@@ -1,0 +1,1 @@
+"""The HTTP interface: routes from the protos' annotations, transcoding, problems, OpenAPI."""

@@ -1,0 +1,11 @@
+"""Who may call which of the gateway's methods."""
+
+from collections.abc import Mapping
+
+from chassis.identity import Scope
+
+SCOPES: Mapping[str, Scope] = {
+    "/loyalty.gateway.v1.ProfileService/GetProfile": Scope("ledger:read", member=True),
+    # A member's token reads the ledger, so whoever issues one must be able to.
+    "/loyalty.gateway.v1.CredentialService/IssueToken": Scope("ledger:read"),
+}

@@ -1,0 +1,62 @@
+"""Settings of the gateway, read once from the environment."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from chassis.settings import ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """What the gateway may be told, each as `LOYALTY_` and the field's name in capitals."""
+
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    """Port of the HTTP interface; 0 takes a free one."""
+
+    gateway_port: int = Field(default=50050, ge=0, le=65535)
+    """Port of the gateway's own gRPC services; 0 takes a free one."""
+
+    ledger_port: int = Field(default=50051, ge=1, le=65535)
+    """Loopback port of the ledger where `ledger_address` says no other."""
+
+    ledger_address: str = ""
+    """Address of the ledger, such as `ledger:50051`."""
+
+    credentials_path: Path = Path(".loyalty/credentials.json")
+    """Hashed API keys; read again when it changes."""
+
+    signing_path: Path = Path(".loyalty/keys/signing.json")
+    """The private key that tokens are signed with, a JSON Web Key."""
+
+    token_lifetime_seconds: int = Field(default=300, ge=10, le=3600)
+    """How long the tokens hold that are minted for calls with an API key."""
+
+    quota_rate: float = Field(default=2000.0, ge=0)
+    """Calls a second that one credential may make in the long run; 0 means any number."""
+
+    quota_burst: int = Field(default=4000, ge=1)
+    """Calls that one credential may make at once after a rest."""
+
+    request_timeout_seconds: float = Field(default=10.0, gt=0)
+    """How long a request may take that does not say so itself."""
+
+    request_timeout_seconds_max: float = Field(default=60.0, gt=0)
+    """How long a request may ask to take."""
+
+    profile_part_seconds: float = Field(default=2.0, gt=0)
+    """How long the slowest part of a profile is waited for."""
+
+    body_bytes_max: int = Field(default=4 * 1024 * 1024, ge=1024)
+    """The largest body that is read."""
+
+    channels_each: int = Field(default=2, ge=1, le=64)
+    """Connections to each service."""
+
+    def targets(self) -> dict[str, str]:
+        """The addresses of the other services, by name."""
+        return {"ledger": self.ledger_address or f"127.0.0.1:{self.ledger_port}"}
+
+
+def read_settings() -> GatewaySettings:
+    """The settings in the environment; pydantic's ValidationError says what is wrong in it."""
+    return GatewaySettings.model_validate({})

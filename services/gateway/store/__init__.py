@@ -1,0 +1,1 @@
+"""What the gateway keeps: the file of hashed API keys."""
