@@ -32,7 +32,7 @@ from chassis.call import Call, bind_call
 from chassis.faults import dependency_of
 from chassis.identity import MEMBER_SCOPE, Scope, TokenVerifier
 from chassis.limits import Limit
-from chassis.logs import OncePerSecond, logger
+from chassis.logs import AccessLog, OncePerSecond, logger
 from chassis.metrics import MethodMeter
 from chassis.refusals import (
     GRPC_CODES,
@@ -57,6 +57,8 @@ Next = Callable[[Call, Any], Awaitable[Any]]
 Shape = Callable[[Any], Iterable[FieldViolation]]
 """A rule of shape that an annotation cannot say: the fields of a request that break it."""
 
+# Picks the lines of the log that are written; guards nothing.
+_random = random.random
 _STATUS_CODES: Final = {code.value: status for code, status in GRPC_CODES.items()}
 
 
@@ -99,6 +101,7 @@ class Chain:
     verifier: TokenVerifier
     limits: Limits
     draining: Callable[[], bool]
+    access_log: AccessLog
 
     def compose(self, method: Method, handler: Next) -> Next:
         """The whole chain of one method, outermost step first in the text below."""
@@ -114,8 +117,7 @@ class Chain:
         return chain
 
     def _log_access(self, method: Method, following: Next) -> Next:
-        log = logger("access")
-        flood = OncePerSecond()
+        write, flood = self.access_log.write, OncePerSecond()
         sample = 0.0 if method.open else self.limits.access_log_sample
         name = method.name
 
@@ -123,19 +125,20 @@ class Chain:
             try:
                 return await following(call, request)
             finally:
-                now = time.monotonic()
-                if call.code != "OK" or sample >= 1.0 or random.random() < sample:
+                if call.code != "OK" or sample >= 1.0 or _random() < sample:
+                    now = time.monotonic()
+                    # Refusals of overload come in floods and would add to it: one line a second.
                     held_back = flood.admit(now) if call.reason == "OVERLOADED" else 0
                     if held_back is not None:
-                        log.info(
-                            "call",
+                        write(
+                            event="call",
                             method=name,
                             trace_id=call.trace.trace_id,
                             code=call.code,
                             reason=call.reason,
+                            held_back=held_back,
                             milliseconds=round((now - call.began) * 1000, 3),
                             **call.fields,
-                            **({"held_back": held_back} if held_back else {}),
                         )
 
         return step
@@ -239,7 +242,8 @@ class Chain:
 
         async def step(call: Call, request: Any) -> Any:
             # A deadline is kept by whoever begins work, never by cancelling what was begun.
-            remaining = call.context.time_remaining()
+            context: Any = call.context
+            remaining = context.time_remaining()
             if remaining is None:
                 remaining = default
             if remaining is not None:

@@ -9,13 +9,18 @@ import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+# These two ship no types.
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
+    reflection,
+    reflection_pb2_grpc,
+)
 
 from chassis.chain import Chain, Limits, Method, Next, Shape, entrance, streaming, unary
 from chassis.identity import Scope, TokenVerifier
 from chassis.limits import Limit
-from chassis.logs import logger
+from chassis.logs import AccessLog, logger
 from chassis.metrics import IN_FLIGHT, MetricsEndpoint
 from chassis.refusals import MethodNotServed
 from chassis.settings import ServiceSettings
@@ -105,6 +110,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         self._interceptor.drain()
         await server.stop(self._settings.drain_seconds)
+        self._chain.access_log.flush()
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
         logger("server").info("stopped")
@@ -149,7 +155,7 @@ def build_server(
     methods |= {each.name: each for each in _methods(name, HEALTH, {}, {}, is_open=True)}
     methods |= {each.name: each for each in _methods(name, REFLECTION, {}, {}, any_scope=True)}
     interceptor = ChainInterceptor(name, methods)
-    chain = Chain(verifier, limits, draining=lambda: interceptor.draining)
+    chain = Chain(verifier, limits, lambda: interceptor.draining, AccessLog())
     interceptor.chain = chain
     return Server(name, servicers, chain, interceptor, settings, port, extra_health)
 
@@ -169,7 +175,7 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         """The handler of the method with the chain before it."""
@@ -193,11 +199,9 @@ class ChainInterceptor(grpc.aio.ServerInterceptor):
             task.cancel()
 
     def _compose(self, method: Method, handler: Handler) -> Handler:
-        behaviour: Any = (
-            handler.unary_unary
-            or handler.unary_stream
-            or handler.stream_unary
-            or handler.stream_stream
+        kinds: Any = handler
+        behaviour = (
+            kinds.unary_unary or kinds.unary_stream or kinds.stream_unary or kinds.stream_stream
         )
         write: Any = handler.response_serializer
         if not handler.response_streaming:

@@ -26,7 +26,10 @@ class Trace(NamedTuple):
 
 
 def begin_trace(header: str | None) -> Trace:
-    """A new span: in the caller's trace where `header` is a valid traceparent, else in a new one."""
+    """A new span, in the caller's trace where `header` is a valid traceparent, else in a new one.
+
+    What is not valid is not an error: a trace is a courtesy to whoever looks for a cause.
+    """
     span_id = f"{_random.getrandbits(64) or 1:016x}"
     if header is not None and len(header) == _LENGTH:
         version, _, rest = header.partition("-")

@@ -5,7 +5,8 @@ every message, because no store can keep anything else: a text has no NUL, and a
 the years 1900 to 2999.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import protovalidate
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from buf.validate import validate_pb2
 from kernel.refusals import FieldViolation, InvalidField
 
 TIME_SECONDS_MIN: Final = -2_208_988_800
@@ -20,11 +22,11 @@ TIME_SECONDS_MAX: Final = 32_503_679_999
 """1900-01-01T00:00:00Z and 2999-12-31T23:59:59Z."""
 
 _VIOLATIONS_MAX = 100
+_NUL = "must not have a NUL character"
+_TIME = "must be a time of the years 1900 to 2999"
+_TIMESTAMP = "google.protobuf.Timestamp"
 
-_validator = protovalidate.Validator()
-_first_violations = _validator.collect_violations
-
-Check = Callable[[Any, str], Iterator[FieldViolation]]
+_violations_of_rules = protovalidate.Validator().collect_violations
 
 
 def validate(message: Message) -> None:
@@ -32,18 +34,15 @@ def validate(message: Message) -> None:
 
     Paths are those of the proto: `operations[0].earn.points`, `labels["key"]`.
     """
-    broken = _first_violations(message)
-    check = _check_of(message.DESCRIPTOR)
-    if not broken and check is None:
-        return
-    violations = [
-        FieldViolation(_path_of(each.proto), each.proto.message)
-        for each in broken[:_VIOLATIONS_MAX]
-    ]
-    if check is not None:
-        violations += check(message, "")
-    if violations:
-        raise InvalidField(*violations[:_VIOLATIONS_MAX])
+    broken = _violations_of_rules(message)
+    found: list[FieldViolation] = []
+    _look(message, "", _plan_of(message.DESCRIPTOR), found)
+    if broken or found:
+        by_rules = (
+            FieldViolation(_path_of(each.proto), each.proto.message)
+            for each in broken[:_VIOLATIONS_MAX]
+        )
+        raise InvalidField(*by_rules, *found[:_VIOLATIONS_MAX])
 
 
 def _path_of(violation: Any) -> str:
@@ -59,131 +58,126 @@ def _path_of(violation: Any) -> str:
     return "".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which fields of a message hold texts and times, by themselves or deeper.
+
+    Texts whose rule is a pattern that no NUL passes are left out: their rule has seen them.
+    """
+
+    texts: tuple[str, ...] = ()
+    text_lists: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    messages: tuple[tuple[str, Descriptor], ...] = ()
+    message_lists: tuple[tuple[str, Descriptor], ...] = ()
+    maps: tuple[tuple[str, Descriptor | None], ...] = ()
+
+
+def _look(message: Any, path: str, plan: _Plan, found: list[FieldViolation]) -> None:
+    """Add to `found` the texts with a NUL and the times out of bounds of a message at `path`."""
+    for name in plan.texts:
+        if "\x00" in getattr(message, name):
+            found += (FieldViolation(path + name, _NUL),)
+    for name in plan.text_lists:
+        for index, text in enumerate(getattr(message, name)):
+            if "\x00" in text:
+                found.append(FieldViolation(f"{path}{name}[{index}]", _NUL))
+    for name in plan.times:
+        if message.HasField(name) and not _is_time(getattr(message, name)):
+            found += (FieldViolation(path + name, _TIME),)
+    for name, descriptor in plan.messages:
+        if message.HasField(name):
+            _look(getattr(message, name), f"{path}{name}.", _plan_of(descriptor), found)
+    for name, descriptor in plan.message_lists:
+        _look_at_list(getattr(message, name), path + name, descriptor, found)
+    for name, of_messages in plan.maps:
+        _look_at_map(getattr(message, name), path + name, of_messages, found)
+
+
+def _look_at_list(
+    items: Any, path: str, descriptor: Descriptor, found: list[FieldViolation]
+) -> None:
+    if descriptor.full_name == _TIMESTAMP:
+        for index, item in enumerate(items):
+            if not _is_time(item):
+                found.append(FieldViolation(f"{path}[{index}]", _TIME))
+        return
+    plan = _plan_of(descriptor)
+    for index, item in enumerate(items):
+        _look(item, f"{path}[{index}].", plan, found)
+
+
+def _look_at_map(
+    items: Any, path: str, of_messages: Descriptor | None, found: list[FieldViolation]
+) -> None:
+    for key, item in items.items():
+        place = f'{path}["{key}"]' if isinstance(key, str) else f"{path}[{key}]"
+        if "\x00" in place or (isinstance(item, str) and "\x00" in item):
+            found.append(FieldViolation(place.replace("\x00", "?"), _NUL))
+        if of_messages is None:
+            continue
+        if of_messages.full_name != _TIMESTAMP:
+            _look(item, f"{place}.", _plan_of(of_messages), found)
+        elif not _is_time(item):
+            found.append(FieldViolation(place, _TIME))
+
+
+def _is_time(time: Any) -> bool:
+    seconds: int = time.seconds
+    nanos: int = time.nanos
+    return TIME_SECONDS_MIN <= seconds <= TIME_SECONDS_MAX and 0 <= nanos < 10**9
+
+
 @cache
-def _check_of(descriptor: Descriptor) -> Check | None:
-    """The check of texts and times of one message and what it holds; None where it has neither."""
-    if not _has_texts_or_times(descriptor, frozenset()):
-        return None
-    checks = [check for field in descriptor.fields if (check := _check_of_field(field))]
+def _plan_of(descriptor: Descriptor) -> _Plan:
+    texts, text_lists, times = [], [], []
+    messages, message_lists, maps = [], [], []
+    for field in descriptor.fields:
+        within = field.message_type
+        if within is not None and within.GetOptions().map_entry:
+            value = within.fields_by_name["value"]
+            maps.append((field.name, value.message_type))
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            if field.is_repeated:
+                text_lists.append(field.name)
+            elif not _refuses_nul(field):
+                texts.append(field.name)
+        elif within is None or not _has_texts_or_times(within, frozenset()):
+            continue
+        elif field.is_repeated:
+            message_lists.append((field.name, within))
+        elif within.full_name == _TIMESTAMP:
+            times.append(field.name)
+        else:
+            messages.append((field.name, within))
+    return _Plan(
+        texts=tuple(texts),
+        text_lists=tuple(text_lists),
+        times=tuple(times),
+        messages=tuple(messages),
+        message_lists=tuple(message_lists),
+        maps=tuple(maps),
+    )
 
-    def run(message: Any, path: str) -> Iterator[FieldViolation]:
-        for check in checks:
-            yield from check(message, path)
 
-    return run
+def _refuses_nul(field: FieldDescriptor) -> bool:
+    rule = field.GetOptions().Extensions[validate_pb2.field].string
+    if rule.uuid:
+        return True
+    return bool(rule.pattern) and not any(
+        re.search(rule.pattern, text) for text in ("\x00", "a\x00a", "a\x00", "\x00a")
+    )
 
 
 def _has_texts_or_times(descriptor: Descriptor, seen: frozenset[str]) -> bool:
-    if descriptor.full_name == "google.protobuf.Timestamp":
+    """Whether a message has a text that its rule does not guard, or a time, at any depth."""
+    if descriptor.full_name == _TIMESTAMP:
         return True
     if descriptor.full_name in seen:
         return False
     within = seen | {descriptor.full_name}
     return any(
-        field.type == FieldDescriptor.TYPE_STRING
+        (field.type == FieldDescriptor.TYPE_STRING and not _refuses_nul(field))
         or (field.message_type is not None and _has_texts_or_times(field.message_type, within))
         for field in descriptor.fields
     )
-
-
-def _check_of_field(field: FieldDescriptor) -> Check | None:
-    name = field.name
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return _check_of_map(field)
-    if field.type == FieldDescriptor.TYPE_STRING:
-        return _texts(name) if field.is_repeated else _text(name)
-    if field.message_type is None:
-        return None
-    if field.message_type.full_name == "google.protobuf.Timestamp":
-        return _times(name) if field.is_repeated else _time(name)
-    if not _has_texts_or_times(field.message_type, frozenset()):
-        return None
-    return _messages(field) if field.is_repeated else _message(field)
-
-
-def _text(name: str) -> Check:
-    def check(message: Any, path: str) -> Iterator[FieldViolation]:
-        if "\x00" in getattr(message, name):
-            yield FieldViolation(path + name, "must not have a NUL character")
-
-    return check
-
-
-def _texts(name: str) -> Check:
-    def check(message: Any, path: str) -> Iterator[FieldViolation]:
-        for index, text in enumerate(getattr(message, name)):
-            if "\x00" in text:
-                yield FieldViolation(f"{path}{name}[{index}]", "must not have a NUL character")
-
-    return check
-
-
-def _is_time(time: Any) -> bool:
-    return TIME_SECONDS_MIN <= time.seconds <= TIME_SECONDS_MAX and 0 <= time.nanos <= 999_999_999
-
-
-def _time(name: str) -> Check:
-    def check(message: Any, path: str) -> Iterator[FieldViolation]:
-        if message.HasField(name) and not _is_time(getattr(message, name)):
-            yield FieldViolation(path + name, "must be a time of the years 1900 to 2999")
-
-    return check
-
-
-def _times(name: str) -> Check:
-    def check(message: Any, path: str) -> Iterator[FieldViolation]:
-        for index, time in enumerate(getattr(message, name)):
-            if not _is_time(time):
-                yield FieldViolation(
-                    f"{path}{name}[{index}]", "must be a time of the years 1900 to 2999"
-                )
-
-    return check
-
-
-def _message(field: FieldDescriptor) -> Check:
-    name, descriptor = field.name, field.message_type
-
-    def check(message: Any, path: str) -> Iterator[FieldViolation]:
-        inner = _check_of(descriptor) if message.HasField(name) else None
-        if inner is not None:
-            yield from inner(getattr(message, name), f"{path}{name}.")
-
-    return check
-
-
-def _messages(field: FieldDescriptor) -> Check:
-    name, descriptor = field.name, field.message_type
-
-    def check(message: Any, path: str) -> Iterator[FieldViolation]:
-        inner = _check_of(descriptor)
-        if inner is not None:
-            for index, item in enumerate(getattr(message, name)):
-                yield from inner(item, f"{path}{name}[{index}].")
-
-    return check
-
-
-def _check_of_map(field: FieldDescriptor) -> Check | None:
-    name = field.name
-    key, value = (
-        field.message_type.fields_by_name["key"],
-        field.message_type.fields_by_name["value"],
-    )
-    texts = FieldDescriptor.TYPE_STRING
-    of_messages = value.message_type is not None and _has_texts_or_times(
-        value.message_type, frozenset()
-    )
-    if key.type != texts and value.type != texts and not of_messages:
-        return None
-
-    def check(message: Any, path: str) -> Iterator[FieldViolation]:
-        inner = _check_of(value.message_type) if of_messages else None
-        for at, item in getattr(message, name).items():
-            place = f'{path}{name}["{at}"]'
-            if "\x00" in f"{at}{item if value.type == texts else ''}":
-                yield FieldViolation(place, "must not have a NUL character")
-            if inner is not None:
-                yield from inner(item, f"{place}.")
-
-    return check

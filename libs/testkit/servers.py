@@ -77,14 +77,14 @@ class _Adds:
         return details._replace(metadata=grpc.aio.Metadata(*given, *self._credential))
 
 
-class _AddsToUnary(_Adds, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class _AddsToUnary(_Adds, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
         return await continuation(self._with_credential(client_call_details), request)
 
 
-class _AddsToStream(_Adds, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+class _AddsToStream(_Adds, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
