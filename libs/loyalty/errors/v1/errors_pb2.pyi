@@ -43,7 +43,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     INVALID_PAGE_TOKEN: _Reason.ValueType  # 21
     """The page token was not made for this query. Metadata: `field`."""
     UNREADABLE_BODY: _Reason.ValueType  # 22
-    """The body is not readable as the request's JSON. HTTP only. Metadata: `field` where known."""
+    """The body is not readable as the request's message. Metadata: `field` where known."""
     ROUTE_NOT_FOUND: _Reason.ValueType  # 23
     """No route has this path, or not with this HTTP method. HTTP only."""
     MESSAGE_TOO_LARGE: _Reason.ValueType  # 24
@@ -141,7 +141,7 @@ Metadata: `field` (the first one).
 INVALID_PAGE_TOKEN: Reason.ValueType  # 21
 """The page token was not made for this query. Metadata: `field`."""
 UNREADABLE_BODY: Reason.ValueType  # 22
-"""The body is not readable as the request's JSON. HTTP only. Metadata: `field` where known."""
+"""The body is not readable as the request's message. Metadata: `field` where known."""
 ROUTE_NOT_FOUND: Reason.ValueType  # 23
 """No route has this path, or not with this HTTP method. HTTP only."""
 MESSAGE_TOO_LARGE: Reason.ValueType  # 24
