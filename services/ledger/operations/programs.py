@@ -7,12 +7,12 @@ from typing import Any
 from services.ledger.domain.programs import check_etag, etag_of, masked
 from services.ledger.operations.context import Caller, ProgramContext, locked_program
 from services.ledger.store.program_writes import list_programs, save_program
-from services.ledger.store.programs import ProgramState
+from services.ledger.store.programs import ProgramState, ProgramSummary
 
 _PATHS = ("display_name",)
 
 
-def program_etag(program: ProgramState) -> str:
+def program_etag(program: ProgramSummary) -> str:
     """The etag of a program: of everything about it that is changed by request."""
     return etag_of("program", program.version)
 
@@ -24,8 +24,11 @@ async def get_program(context: ProgramContext, caller: Caller, program: str) -> 
 
 async def page_of_programs(
     context: ProgramContext, caller: Caller, after: str, size: int
-) -> tuple[Sequence[ProgramState], bool]:
-    """At most `size` programs with ids greater than `after`, by id, and whether there are more."""
+) -> tuple[Sequence[tuple[ProgramSummary, str]], bool]:
+    """At most `size` programs with ids greater than `after`, by id, and whether there are more.
+
+    Each comes with the id of its default currency.
+    """
     async with context.engine.connect() as connection:
         found = await list_programs(connection, caller.organization, after, size + 1)
     return found[:size], len(found) > size

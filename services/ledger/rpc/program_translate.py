@@ -1,6 +1,7 @@
 """Organizations, programs and settings between messages and the domain."""
 
 import datetime as dt
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +24,7 @@ from services.ledger.operations.configure_program import settings_etag
 from services.ledger.operations.organizations import organization_etag
 from services.ledger.operations.programs import program_etag
 from services.ledger.store.organizations import Organization
-from services.ledger.store.programs import ProgramState
+from services.ledger.store.programs import ProgramState, ProgramSummary
 
 Given = dict[str, Any]
 
@@ -70,14 +71,16 @@ def organization_given(message: program_pb2.Organization) -> Given:
 # ----------------------------------------------------------------------------------------- programs
 
 
-def program_message(program: ProgramState, server_time: dt.datetime) -> program_pb2.Program:
-    """A program as it is answered."""
+def program_message(
+    program: ProgramSummary, currency: str, server_time: dt.datetime
+) -> program_pb2.Program:
+    """A program as it is answered; `currency` is its default currency's id."""
     return program_pb2.Program(
         program=program.id,
         display_name=program.display_name,
         sandbox=program.sandbox,
         now=timestamp_of(program.now(server_time)),
-        currency=program.config.currencies[0].id,
+        currency=currency,
         revision=program.revision,
         create_time=timestamp_of(program.create_time),
         etag=program_etag(program),
@@ -204,11 +207,12 @@ def _expiry(message: resources_pb2.ExpiryStrategy, place: int) -> Expiry:
 
 
 def _date(message: date_pb2.Date, place: int) -> dt.date:
-    try:
-        return dt.date(message.year, message.month, message.day)
-    except ValueError:
-        field = f"settings.points.expiry[{place}].date"
-        raise InvalidField(FieldViolation(field, "is no day of the calendar")) from None
+    # The years of instants: the end of a day is an instant too.
+    if 1900 <= message.year <= 8999:
+        with suppress(ValueError):
+            return dt.date(message.year, message.month, message.day)
+    field = f"settings.points.expiry[{place}].date"
+    raise InvalidField(FieldViolation(field, "must be a day of the years 1900 to 8999"))
 
 
 def _expiry_message(expiry: Expiry) -> resources_pb2.ExpiryStrategy:

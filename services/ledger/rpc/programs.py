@@ -10,6 +10,7 @@ from services.ledger.operations.context import ProgramContext
 from services.ledger.operations.create_program import NewProgram, create_program
 from services.ledger.rpc import program_translate as translate
 from services.ledger.rpc.calls import Context, current_caller
+from services.ledger.store.programs import ProgramState
 
 
 class ProgramServicer(ProgramServiceServicer):
@@ -64,14 +65,14 @@ class ProgramServicer(ProgramServiceServicer):
             settings=translate.settings_given(request.settings),
         )
         created = await create_program(self._context, current_caller(), asked)
-        return translate.program_message(created, self._context.clock())
+        return self._answer(created)
 
     async def GetProgram(
         self, request: program_pb2.GetProgramRequest, context: Context
     ) -> program_pb2.Program:
         """Answer one program."""
         found = await programs.get_program(self._context, current_caller(), request.program)
-        return translate.program_message(found, self._context.clock())
+        return self._answer(found)
 
     async def ListPrograms(
         self, request: program_pb2.ListProgramsRequest, context: Context
@@ -86,8 +87,11 @@ class ProgramServicer(ProgramServiceServicer):
         )
         server_time = self._context.clock()
         return program_pb2.ListProgramsResponse(
-            programs=[translate.program_message(each, server_time) for each in found],
-            next_page_token=encode_token(query, (found[-1].id,)) if more else "",
+            programs=[
+                translate.program_message(program, currency, server_time)
+                for program, currency in found
+            ],
+            next_page_token=encode_token(query, (found[-1][0].id,)) if more else "",
         )
 
     async def UpdateProgram(
@@ -102,7 +106,7 @@ class ProgramServicer(ProgramServiceServicer):
             request.update_mask.paths,
             request.etag,
         )
-        return translate.program_message(changed, self._context.clock())
+        return self._answer(changed)
 
     async def CreateCurrency(
         self, request: program_pb2.CreateCurrencyRequest, context: Context
@@ -177,3 +181,7 @@ class ProgramServicer(ProgramServiceServicer):
             ),
         )
         return translate.settings_message(changed)
+
+    def _answer(self, program: ProgramState) -> program_pb2.Program:
+        currency = program.config.currencies[0].id
+        return translate.program_message(program, currency, self._context.clock())

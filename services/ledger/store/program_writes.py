@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ledger.domain.config import ProgramConfig
 from services.ledger.store.config_json import Json, config_from_json, config_to_json
-from services.ledger.store.programs import ProgramState
+from services.ledger.store.programs import ProgramState, ProgramSummary
 from services.ledger.store.tables import HEAD, PROGRAM, PROGRAM_CHANGE, PROGRAM_REVISION
 
 
@@ -99,21 +99,27 @@ async def find_program(
             PROGRAM_REVISION.c.revision == row["revision"],
         )
     )
-    return _state(row, snapshot.scalar_one())
+    return ProgramState(**_columns(row), config=config_from_json(snapshot.scalar_one()))
 
 
 async def list_programs(
     connection: AsyncConnection, organization: str, after: str, limit: int
-) -> Sequence[ProgramState]:
-    """At most `limit` programs whose id is greater than `after`, by id."""
+) -> Sequence[tuple[ProgramSummary, str]]:
+    """At most `limit` programs whose id is greater than `after`, by id, with default currencies."""
+    currency = PROGRAM_REVISION.c.config["currencies"][0]["id"].astext.label("currency")
     statement = (
-        _with_config()
+        select(PROGRAM, currency)
+        .join(
+            PROGRAM_REVISION,
+            (PROGRAM_REVISION.c.program == PROGRAM.c.key)
+            & (PROGRAM_REVISION.c.revision == PROGRAM.c.revision),
+        )
         .where(PROGRAM.c.organization == organization, PROGRAM.c.id > after)
         .order_by(PROGRAM.c.id)
         .limit(limit)
     )
     rows = (await connection.execute(statement)).mappings()
-    return [_state(row, row["config"]) for row in rows]
+    return [(ProgramSummary(**_columns(row)), row["currency"]) for row in rows]
 
 
 async def count_programs(connection: AsyncConnection, organization: str) -> int:
@@ -180,17 +186,8 @@ async def advance_clock(connection: AsyncConnection, key: int, time: datetime) -
     return clock
 
 
-def _with_config() -> Select[Any]:
-    return select(PROGRAM, PROGRAM_REVISION.c.config).join(
-        PROGRAM_REVISION,
-        (PROGRAM_REVISION.c.program == PROGRAM.c.key)
-        & (PROGRAM_REVISION.c.revision == PROGRAM.c.revision),
-    )
-
-
-def _state(row: Mapping[Any, Any], snapshot: Json) -> ProgramState:
-    stored = {name: row[name] for name in PROGRAM.c.keys()}  # noqa: SIM118 - no mapping.
-    return ProgramState(**stored, config=config_from_json(snapshot))
+def _columns(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in PROGRAM.c.keys()}  # noqa: SIM118 - no mapping.
 
 
 async def _insert_revision(

@@ -36,8 +36,8 @@ class ProgramIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class ProgramState:
-    """A program as it is now. `clock` is a sandbox's now and unset otherwise."""
+class ProgramSummary:
+    """A program as it is now, but for its configuration. `clock` is a sandbox's now, else unset."""
 
     key: int
     organization: str
@@ -45,7 +45,6 @@ class ProgramState:
     sandbox: bool
     clock: datetime | None
     revision: int
-    config: ProgramConfig
     posted: bool
     display_name: str
     version: int
@@ -56,11 +55,17 @@ class ProgramState:
         return server_time if self.clock is None else self.clock
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramState(ProgramSummary):
+    """A program as it is now, with the configuration in force."""
+
+    config: ProgramConfig
+
+
 _PROGRAM_BY_ID = """
-SELECT p.key, p.organization, p.id, p.sandbox, p.clock, p.revision, p.posted, p.display_name,
-       p.version, p.create_time, r.config
-FROM program p JOIN program_revision r ON r.program = p.key AND r.revision = p.revision
-WHERE p.organization = $1 AND p.id = $2
+SELECT key, organization, id, sandbox, clock, revision, posted, display_name, version, create_time
+FROM program
+WHERE organization = $1 AND id = $2
 """
 
 _IDENTITY_BY_ID = """
@@ -72,24 +77,11 @@ SELECT config FROM program_revision WHERE program = $1 AND revision = $2
 """
 
 
-async def program_of(connection: Source, organization: str, program: str) -> ProgramState:
-    """The program as it is now, or ProgramNotFound. One statement."""
-    row = await _fetch_row(connection, _PROGRAM_BY_ID, organization, program)
-    if row is None:
-        raise ProgramNotFound(program)
-    return ProgramState(
-        key=row["key"],
-        organization=row["organization"],
-        id=row["id"],
-        sandbox=row["sandbox"],
-        clock=row["clock"],
-        revision=row["revision"],
-        config=config_from_json(json.loads(row["config"])),
-        posted=row["posted"],
-        display_name=row["display_name"],
-        version=row["version"],
-        create_time=row["create_time"],
-    )
+async def program_of(source: Source, organization: str, program: str) -> ProgramState:
+    """The program as it is now, or ProgramNotFound."""
+    row = await _program_row(source, organization, program)
+    config = await _snapshot(source, row["key"], row["revision"])
+    return ProgramState(**dict(row), config=config)
 
 
 class ProgramCache:
@@ -137,28 +129,35 @@ class ProgramCache:
         config = self.cached(key, revision)
         if config is not None:
             return config
-        row = await _fetch_row(self._pool, _SNAPSHOT, key, revision)
-        if row is None:
-            raise LookupError(f"program {key} has no revision {revision}")
-        return self._remember(key, revision, config_from_json(json.loads(row["config"])))
-
-    async def get(self, organization: str, program: str) -> ProgramState:
-        """The program as it is now, read freshly, or ProgramNotFound."""
-        state = await program_of(self._pool, organization, program)
-        self._remember(state.key, state.revision, state.config)
-        return state
-
-    def _remember(self, key: int, revision: int, config: ProgramConfig) -> ProgramConfig:
+        config = await _snapshot(self._pool, key, revision)
         self._snapshots[key, revision] = config
         if len(self._snapshots) > self._snapshots_max:
             self._snapshots.popitem(last=False)
         return config
 
+    async def get(self, organization: str, program: str) -> ProgramState:
+        """The program as it is now, read freshly, or ProgramNotFound."""
+        row = await _program_row(self._pool, organization, program)
+        config = await self.config(row["key"], row["revision"])
+        return ProgramState(**dict(row), config=config)
 
-async def _fetch_row(
-    connection: Source, statement: str, *arguments: object
-) -> asyncpg.Record | None:
-    if isinstance(connection, asyncpg.Pool):
-        async with connection.acquire(timeout=ACQUIRE_TIMEOUT_S) as borrowed:
-            return await borrowed.fetchrow(statement, *arguments)
-    return await connection.fetchrow(statement, *arguments)
+
+async def _program_row(source: Source, organization: str, program: str) -> asyncpg.Record:
+    row = await _fetch_row(source, _PROGRAM_BY_ID, organization, program)
+    if row is None:
+        raise ProgramNotFound(program)
+    return row
+
+
+async def _snapshot(source: Source, key: int, revision: int) -> ProgramConfig:
+    row = await _fetch_row(source, _SNAPSHOT, key, revision)
+    if row is None:
+        raise LookupError(f"program {key} has no revision {revision}")
+    return config_from_json(json.loads(row["config"]))
+
+
+async def _fetch_row(source: Source, statement: str, *arguments: object) -> asyncpg.Record | None:
+    if isinstance(source, asyncpg.Pool):
+        async with source.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            return await connection.fetchrow(statement, *arguments)
+    return await source.fetchrow(statement, *arguments)
