@@ -1,16 +1,16 @@
 """Calendar arithmetic in a program's time zone.
 
-Days, months and years are local; instants are aware datetimes in UTC. An "end of a day" is the first
-instant of the next local date, whether or not midnight exists there.
+Days, months and years are local; instants are aware datetimes in UTC. An "end of a day" is the
+first instant of the next local date, whether or not midnight exists there.
 """
 
 from calendar import monthrange
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 # No instant that callers give lies outside these.
-EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)
-LATEST = datetime(9000, 1, 1, tzinfo=timezone.utc)
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 LAST_DAY = date(9999, 12, 30)
 _DAY = timedelta(days=1)
 
@@ -22,10 +22,10 @@ def local_day(instant: datetime, zone: ZoneInfo) -> date:
 
 def first_instant(day: date, zone: ZoneInfo) -> datetime:
     """The first instant whose local date is `day`, or a later one where the zone skips that date."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
     # Where midnight is skipped, the conversion lands behind the gap: go back to its edge.
     local = midnight.astimezone(zone)
-    if local.replace(tzinfo=None) == datetime(day.year, day.month, day.day):
+    if local.replace(tzinfo=None) == datetime.combine(day, time.min):
         return midnight
     low, high = midnight - _DAY, midnight
     while high - low > timedelta(microseconds=1):
@@ -45,17 +45,19 @@ def add_months(day: date, months: int) -> date:
 
 
 def months_after(instant: datetime, months: int, zone: ZoneInfo) -> datetime:
-    """The same local time of day, `months` later; a local time that is skipped moves behind the gap."""
+    """The same local time of day, `months` later; a local time that is skipped moves behind the
+    gap.
+    """
     local = instant.astimezone(zone)
     moved = datetime.combine(add_months(local.date(), months), local.timetz().replace(fold=0))
-    return moved.astimezone(timezone.utc)
+    return moved.astimezone(UTC)
 
 
 def days_after(instant: datetime, days: int, zone: ZoneInfo) -> datetime:
     """The same local time of day, `days` later; a local time that is skipped moves behind the gap."""
     local = instant.astimezone(zone)
     moved = datetime.combine(local.date() + timedelta(days=days), local.timetz().replace(fold=0))
-    return moved.astimezone(timezone.utc)
+    return moved.astimezone(UTC)
 
 
 def next_day(day: date) -> date:

@@ -1,14 +1,14 @@
 """Ids that services make: UUIDv7 (RFC 9562) whose free bits say where the thing is.
 
-The 12 bits after the version hold a bucket, and the 62 bits after the variant a number: the place in
-the bucket's stream, or random bits. So an id alone leads to its row.
+The 12 bits after the version hold a bucket, and the 62 bits after the variant a number: the place
+in the bucket's stream, or random bits. So an id alone leads to its row.
 """
 
 import hashlib
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LOW_BITS = (1 << 62) - 1

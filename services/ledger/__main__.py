@@ -22,13 +22,17 @@ from chassis.server import Server, build_server
 from kernel.ids import surrogate
 from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
 from loyalty.ledger.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
+from loyalty.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from loyalty.ledger.v1.program_pb2_grpc import add_ProgramServiceServicer_to_server
 from services.ledger.domain.programs import Known
+from services.ledger.jobs import settlement
 from services.ledger.operations.context import ProgramContext, Settler
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.lanes import Lanes
+from services.ledger.operations.ledger_context import Bell, LedgerContext
 from services.ledger.rpc.clock import ClockServicer
-from services.ledger.rpc.members import MemberReads
+from services.ledger.rpc.ledger import LedgerServicer
+from services.ledger.rpc.members import AccountServicer
 from services.ledger.rpc.programs import ProgramServicer
 from services.ledger.rpc.scopes import SCOPES
 from services.ledger.settings import LedgerSettings, read_settings
@@ -64,24 +68,34 @@ def program_context(
     )
 
 
-def build(settings: LedgerSettings, context: ProgramContext, verifier: TokenVerifier) -> Server:
+def build(
+    settings: LedgerSettings,
+    programs: ProgramContext,
+    ledger: LedgerContext,
+    verifier: TokenVerifier,
+) -> Server:
     """The ledger's server, not started."""
     return build_server(
         name="ledger",
         servicers=[
             (
+                add_LedgerServiceServicer_to_server,
+                LedgerServicer(ledger),
+                "loyalty.ledger.v1.LedgerService",
+            ),
+            (
                 add_ProgramServiceServicer_to_server,
-                ProgramServicer(context),
+                ProgramServicer(programs),
                 "loyalty.ledger.v1.ProgramService",
             ),
             (
                 add_AccountServiceServicer_to_server,
-                MemberReads(context),
+                AccountServicer(programs, ledger),
                 "loyalty.ledger.v1.AccountService",
             ),
             (
                 add_ClockServiceServicer_to_server,
-                ClockServicer(context),
+                ClockServicer(programs),
                 "loyalty.common.v1.ClockService",
             ),
         ],
@@ -111,6 +125,27 @@ async def opened(settings: LedgerSettings) -> AsyncIterator[tuple[Pools, AsyncEn
         await pools.close()
 
 
+@asynccontextmanager
+async def running(
+    settings: LedgerSettings,
+) -> AsyncIterator[tuple[ProgramContext, LedgerContext]]:
+    """The ledger without its server: database, lanes and jobs; stopped in order at the end."""
+    async with opened(settings) as (pools, database):
+        cache = ProgramCache(pools.reads)
+        environment = Environment(cache, settings.ledger_buckets)
+        bell = Bell()
+        lanes = Lanes(environment, pools.lanes, settings.ledger_lanes, bell.ring)
+        ledger = LedgerContext(environment, lanes, pools.reads, bell)
+        lanes.start()
+        job = asyncio.create_task(settlement.run(ledger))
+        try:
+            yield program_context(settings, pools, database, cache, lanes), ledger
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+            await lanes.stop()
+
+
 def read_verifier(path: Path) -> TokenVerifier:
     """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
 
@@ -128,19 +163,11 @@ async def main() -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with opened(settings) as (pools, database):
-        cache = ProgramCache(pools.reads)
-        environment = Environment(cache, settings.ledger_buckets)
-        lanes = Lanes(environment, pools.lanes, settings.ledger_lanes)
-        context = program_context(settings, pools, database, cache, lanes)
-        server = build(settings, context, read_verifier(settings.jwks_path))
-        lanes.start()
-        try:
-            await server.start()
-            await stopping.wait()
-            await server.stop()
-        finally:
-            await lanes.stop()
+    async with running(settings) as (programs, ledger):
+        server = build(settings, programs, ledger, read_verifier(settings.jwks_path))
+        await server.start()
+        await stopping.wait()
+        await server.stop()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """An account as it is folded: balances, lots, counters, and the entries that change them.
 
-These are working copies. An operation loads them under the account's lock, folds commands over them,
-and saves what changed; nothing else sees them.
+These are working copies. An operation loads them under the account's lock, folds commands over
+them, and saves what changed; nothing else sees them.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import IntEnum
 from uuid import UUID
 
+from kernel.ids import uuid7
 from services.ledger.domain.config import ExpiryKind
 
 
@@ -133,7 +134,9 @@ class Entry:
 
 @dataclass(slots=True)
 class Posting:
-    """One atomic change of an account. `sequence`, its place in the stream, is given when it is saved."""
+    """One atomic change of an account. `sequence`, its place in the stream, is given when it is
+    saved.
+    """
 
     request_id: str | None
     digest: bytes | None
@@ -150,6 +153,12 @@ class Posting:
     lots: dict[int, UUID] = field(default_factory=dict)
     bucket: int = 0
     member: str = ""
+
+    def id(self) -> UUID | None:
+        """The id that leads to its place in the stream; None for one that was only imagined."""
+        if not self.sequence:
+            return None
+        return uuid7(self.record_time, self.bucket, self.sequence)
 
 
 @dataclass(slots=True)

@@ -31,7 +31,9 @@ class Period(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of local days: those of `period` that contain `time` (None: now); `length` if rolling."""
+    """A stretch of local days: those of `period` that contain `time` (None: now); `length` if
+    rolling.
+    """
 
     counter: str
     period: Period
@@ -48,15 +50,15 @@ def _month_end(day: date) -> date:
 
 
 _BOUNDS: dict[Period, Callable[[date, int], tuple[date, date]]] = {
-    Period.LIFETIME: lambda day, length: (_FIRST, calendar.LAST_DAY),
-    Period.DAY: lambda day, length: (day, day),
-    Period.WEEK: lambda day, length: (
+    Period.LIFETIME: lambda _, __: (_FIRST, calendar.LAST_DAY),
+    Period.DAY: lambda day, _: (day, day),
+    Period.WEEK: lambda day, _: (
         calendar.week_start(day),
         calendar.week_start(day) + timedelta(days=6),
     ),
-    Period.MONTH: lambda day, length: (calendar.month_start(day), _month_end(day)),
-    Period.QUARTER: lambda day, length: (calendar.quarter_start(day), _quarter_end(day)),
-    Period.YEAR: lambda day, length: (date(day.year, 1, 1), date(day.year, 12, 31)),
+    Period.MONTH: lambda day, _: (calendar.month_start(day), _month_end(day)),
+    Period.QUARTER: lambda day, _: (calendar.quarter_start(day), _quarter_end(day)),
+    Period.YEAR: lambda day, _: (date(day.year, 1, 1), date(day.year, 12, 31)),
     Period.ROLLING_DAYS: lambda day, length: (day - timedelta(days=length - 1), day),
     Period.ROLLING_MONTHS: lambda day, length: (
         calendar.add_months(day, -length) + timedelta(days=1),

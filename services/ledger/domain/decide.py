@@ -1,4 +1,6 @@
-"""Deciding a command: a column of guards, each with its refusal, in the order that the contract states."""
+"""Deciding a command: a column of guards, each with its refusal, in the order that the contract
+states.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -129,7 +131,7 @@ def _earn(fold: Fold, operation: Earn) -> None:
     balance = fold.account.balance(currency.number)
     points, forfeits = _limit(fold, currency, balance, operation.points, effective_time)
     if balance.net() + points > POINTS_MAX or balance.earned + points > POINTS_MAX:
-        raise PointsOverflow()
+        raise PointsOverflow
     if points:
         fold.count(-1 - currency.number, effective_time, points)
     fold.active(effective_time)
@@ -271,7 +273,7 @@ def _adjust(fold: Fold, operation: Adjust) -> None:
         if maximum is not None and balance.net() + points > maximum:
             raise LimitReached("points.maximum_balance", maximum, balance.net())
         if balance.net() + points > POINTS_MAX or balance.adjusted_in + points > POINTS_MAX:
-            raise PointsOverflow()
+            raise PointsOverflow
         lot = _credit(
             fold, currency, expiry, points, posting.effective_time, Kind.ADJUSTED_IN,
             requested=points, reason=operation.reason,

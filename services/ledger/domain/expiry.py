@@ -1,14 +1,14 @@
 """When points expire, and in which order they are spent."""
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from kernel import calendar
 from services.ledger.domain.account import Lot
 from services.ledger.domain.config import Expiry, ExpiryKind, RoundTo
 
-FOREVER = datetime.max.replace(tzinfo=timezone.utc)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 def _end_of_day(instant: datetime, zone: ZoneInfo) -> datetime:
@@ -31,7 +31,7 @@ def _end_of_year(instant: datetime, zone: ZoneInfo) -> datetime:
 
 
 _ROUND: dict[RoundTo, Callable[[datetime, ZoneInfo], datetime]] = {
-    RoundTo.EXACT: lambda instant, zone: instant,
+    RoundTo.EXACT: lambda instant, _: instant,
     RoundTo.DAY: _end_of_day,
     RoundTo.MONTH: _end_of_month,
     RoundTo.QUARTER: _end_of_quarter,

@@ -221,7 +221,7 @@ class Fold:
         month = calendar.month_index(day)
         days = self.account.month(counter, month)
         if abs(days[day.day - 1] + value) > POINTS_MAX:
-            raise PointsOverflow()
+            raise PointsOverflow
         days[day.day - 1] += value
         self.account.changed_counters.add((counter, month))
         if self._undo is not None:

@@ -1,4 +1,6 @@
-"""A program's configuration, compiled for deciding: names looked up, defaults filled in, once a revision."""
+"""A program's configuration, compiled for deciding: names looked up, defaults filled in, once a
+revision.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

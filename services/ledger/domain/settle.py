@@ -1,7 +1,7 @@
 """What time alone changes: pending lots mature, lots expire.
 
-`settle` runs before every command and every read, so that the book is true at the instant whether or
-not a job has run. At one instant lots mature first and then expire.
+`settle` runs before every command and every read, so that the book is true at the instant whether
+or not a job has run. At one instant lots mature first and then expire.
 """
 
 from datetime import datetime

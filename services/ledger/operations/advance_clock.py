@@ -79,7 +79,7 @@ async def _settle(context: ProgramContext, program: int, until: datetime) -> int
         async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             due = await sandbox.due_accounts(connection, program, until, after, CHUNK)
         if due:
-            await context.settler.settle(program, [(bucket, account) for bucket, account, _ in due])
+            await context.settler.settle([(bucket, account) for bucket, account, _ in due])
             settled += len(due)
         if len(due) < CHUNK:
             return settled

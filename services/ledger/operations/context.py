@@ -16,7 +16,7 @@ from services.ledger.store.tables import Database, Transaction
 class Settler(Protocol):
     """Does what is due, under the accounts' locks."""
 
-    async def settle(self, program: int, accounts: Sequence[tuple[int, int]], /) -> None:
+    async def settle(self, accounts: Sequence[tuple[int, int]], /) -> None:
         """Settle accounts, (bucket, account), of one program to its now; answers when committed."""
 
 

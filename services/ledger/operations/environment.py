@@ -1,4 +1,6 @@
-"""What lane transactions are given: time, randomness, configurations, and where members' accounts are."""
+"""What lane transactions are given: time, randomness, configurations, and where members' accounts
+are.
+"""
 
 import random
 from collections import OrderedDict
@@ -6,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from kernel.ids import bucket_of
 from services.ledger.domain.policy import Policy
 from services.ledger.store.accounts import Key
 from services.ledger.store.directory import Name
@@ -48,6 +51,10 @@ class Environment:
     random_bits: Callable[[int], int] = random.SystemRandom().getrandbits
     addresses: Addresses = field(default_factory=Addresses)
     _policies: OrderedDict[tuple[int, int], Policy] = field(default_factory=OrderedDict)
+
+    def name(self, organization: str, member: str, program: int) -> Name:
+        """A member's name in the directory; `program` is the program's key."""
+        return Name(bucket_of(organization, member, self.buckets), organization, member, program)
 
     async def policy(self, program: int, revision: int) -> Policy:
         """The compiled configuration of a revision, made once."""

@@ -1,20 +1,21 @@
 """Lanes: commands that arrive while a transaction runs share the next one.
 
 Row locks give correctness, lanes give speed. A lane owns a disjoint set of buckets and one database
-connection, and runs one transaction at a time. Nothing waits on a timer. Any number of processes may
-run lanes over the same accounts; the row locks serialize them.
+connection, and runs one transaction at a time. Nothing waits on a timer. Any number of processes
+may run lanes over the same accounts; the row locks serialize them.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 import structlog
+from prometheus_client import Gauge, Histogram
 
-from chassis.faults import DeadlinePassed, Overloaded
-from chassis.metrics import LANE_BATCH, LANE_DEPTH
+from chassis.metrics import REGISTRY
+from chassis.refusals import DeadlinePassed, Overloaded
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
@@ -47,6 +48,20 @@ _LOST = (
     OSError,
 )
 
+LANE_DEPTH = Gauge(
+    "loyalty_lane_depth",
+    "Items waiting for a lane's next transaction",
+    ("lane",),
+    registry=REGISTRY,
+)
+LANE_BATCH = Histogram(
+    "loyalty_lane_batch",
+    "Items of one lane transaction",
+    ("lane",),
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+    registry=REGISTRY,
+)
+
 _log = structlog.get_logger()
 
 
@@ -66,9 +81,15 @@ _Place = tuple[_Ticket, int, Item]
 class Lanes:
     """All lanes of a process. `submit` and `settle` are the only ways to write accounts."""
 
-    def __init__(self, environment: Environment, pool: Pool, count: int) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        pool: Pool,
+        count: int,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._environment = environment
-        self._lanes = [_Lane(environment, pool, number) for number in range(count)]
+        self._lanes = [_Lane(environment, pool, number, committed) for number in range(count)]
         self._stopping = False
 
     def start(self) -> None:
@@ -84,9 +105,9 @@ class Lanes:
     async def submit(self, items: Sequence[Item], deadline: float | None = None) -> list[Outcome]:
         """Do items, each by itself, and answer when all are committed: outcomes in the same order.
 
-        Items of one bucket are done in order. `deadline` is a time of the event loop's clock: an item
-        that has not begun by then is refused with DEADLINE_PASSED. Cancelling the caller changes
-        nothing about the items. Refuses with OVERLOADED where a lane's queue is full.
+        Items of one bucket are done in order. `deadline` is a time of the event loop's clock: an
+        item that has not begun by then is refused with DEADLINE_PASSED. Cancelling the caller
+        changes nothing about the items. Refuses with OVERLOADED where a lane's queue is full.
         """
         if self._stopping:
             raise Overloaded
@@ -110,17 +131,24 @@ class Lanes:
         await ticket.done
         return [outcome for outcome in ticket.outcomes if outcome is not None]
 
-    async def settle(self, program: int, keys: Sequence[Key]) -> None:
+    async def settle(self, accounts: Collection[Key]) -> None:
         """Post what fell due for accounts by their program's now; faults are raised."""
-        outcomes = await self.submit([Item(key=key) for key in keys])
+        outcomes = await self.submit([Item(key=key) for key in accounts])
         for outcome in outcomes:
             if isinstance(outcome, Broken):
                 raise outcome.fault
 
 
 class _Lane:
-    def __init__(self, environment: Environment, pool: Pool, number: int) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        pool: Pool,
+        number: int,
+        committed: Callable[[], None],
+    ) -> None:
         self._environment = environment
+        self._committed = committed
         self._session = Session(pool)
         self._queue: deque[_Place] = deque()
         self._awake = asyncio.Event()
@@ -177,7 +205,7 @@ class _Lane:
         items = [item for _, _, item in batch]
         try:
             outcomes = await self._attempts(items)
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it is one command's answer
             if len(batch) == 1:
                 _log.exception("a command cannot be decided", error=type(fault).__name__)
                 _answer(batch[0], Broken(fault))
@@ -216,6 +244,7 @@ class _Lane:
             item.ambiguous = True
         await self._session.commit()
         transaction.remember()
+        self._committed()
         return outcomes
 
 

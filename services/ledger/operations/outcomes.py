@@ -59,7 +59,9 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The request had been applied: where its posting is. `replayed` unless this very call applied it."""
+    """The request had been applied: where its posting is. `replayed` unless this very call applied
+    it.
+    """
 
     key: Key
     sequence: int
@@ -98,5 +100,6 @@ class Item:
     name: Name | None = None
     key: Key | None = None
     view: bool = False
-    # Set where a commit's answer was lost: what is found recorded then may be this item's own doing.
+    # Set where a commit's answer was lost: what is found recorded then may be this item's own
+    # doing.
     ambiguous: bool = False

@@ -69,7 +69,7 @@ class Transaction:
         if not self._dry:
             await self._save()
         for place, command, posting in self._reused:
-            outcomes[place] = Refused(RequestIdReused(command.request_id, posting_id(posting)))
+            outcomes[place] = Refused(RequestIdReused(command.request_id, str(posting.id() or "")))
         return outcomes
 
     def remember(self) -> None:
@@ -298,13 +298,6 @@ class Transaction:
 
     def _random62(self) -> int:
         return self._environment.random_bits(62)
-
-
-def posting_id(posting: Posting) -> str:
-    """The id of a saved posting; empty for one that was only imagined."""
-    if not posting.sequence:
-        return ""
-    return str(ids.uuid7(posting.record_time, posting.bucket, posting.sequence))
 
 
 def _counter_ranges(fold: Fold, command: Command) -> set[CounterRange]:

@@ -1,20 +1,35 @@
-"""`AccountService`, as far as it reads: who is a member of a program."""
+"""`AccountService`: who is a member of a program."""
 
 from chassis.paging import decode_token, encode_token, page_size
 from loyalty.ledger.v1 import account_pb2, resources_pb2
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceServicer
 from services.ledger.operations import members
 from services.ledger.operations.context import ProgramContext
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.operations.post import post
+from services.ledger.rpc import translate
 from services.ledger.rpc.calls import Context, current_caller
+from services.ledger.rpc.ledger import answer, deadline
 from services.ledger.rpc.program_translate import timestamp_of
 from services.ledger.store.members import MemberRow
 
 
-class MemberReads(AccountServiceServicer):
+class AccountServicer(AccountServiceServicer):
     """Translates, and decides nothing."""
 
-    def __init__(self, context: ProgramContext) -> None:
-        self._programs = context
+    def __init__(self, programs: ProgramContext, ledger: LedgerContext) -> None:
+        self._programs = programs
+        self._ledger = ledger
+
+    async def EnrolMember(
+        self, request: account_pb2.EnrolMemberRequest, context: Context
+    ) -> account_pb2.EnrolMemberResponse:
+        """Enrol a member and open its account."""
+        command = translate.enrolment(request, current_caller())
+        written = await post(
+            self._ledger, command, validate_only=request.validate_only, deadline=deadline()
+        )
+        return account_pb2.EnrolMemberResponse(**answer(written, request.program, request.member))
 
     async def GetMember(
         self, request: account_pb2.GetMemberRequest, context: Context

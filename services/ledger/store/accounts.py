@@ -39,14 +39,25 @@ JOIN account a ON a.bucket = k.bucket AND a.id = k.id
 JOIN program p ON p.key = a.program
 ORDER BY a.bucket, a.id
 FOR NO KEY UPDATE OF a
-"""  # noqa: S608 - constant text
+"""
 
 _READ = f"""
 SELECT {_ACCOUNT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
 JOIN account a ON a.bucket = k.bucket AND a.id = k.id
 JOIN program p ON p.key = a.program
-"""  # noqa: S608 - constant text
+"""
+
+# One statement, so that an account and its balances are of one instant.
+_READ_WHOLE = f"""
+SELECT {_ACCOUNT_COLUMNS}, b.currency, b.available, b.pending, b.held, b.debt, b.earned,
+    b.earning_reversed, b.redeemed, b.redemption_restored, b.expired, b.adjusted_in,
+    b.adjusted_out, b.transferred_in, b.transferred_out
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+JOIN program p ON p.key = a.program
+LEFT JOIN balance b ON b.bucket = a.bucket AND b.account = a.id
+"""
 
 _BALANCES = """
 SELECT b.bucket, b.account, b.currency, b.available, b.pending, b.held, b.debt, b.earned,
@@ -64,7 +75,7 @@ _OPEN_LOTS = f"""
 SELECT {LOT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.open
-"""  # noqa: S608 - constant text
+"""
 
 _COUNTERS = """
 SELECT c.bucket, c.account, c.counter, c.month, c.days
@@ -120,6 +131,18 @@ async def read(connection: Connection, keys: Iterable[Key]) -> dict[Key, Loaded]
     """Load accounts' rows without a lock."""
     rows = await connection.fetch(_READ, *_columns(keys))
     return {(row[0], row[1]): _loaded(row) for row in rows}
+
+
+async def read_whole(connection: Connection, keys: Iterable[Key]) -> dict[Key, Loaded]:
+    """Load accounts' rows with their balances, as of one instant, without a lock."""
+    loaded: dict[Key, Loaded] = {}
+    for row in await connection.fetch(_READ_WHOLE, *_columns(keys)):
+        key = (row[0], row[1])
+        if key not in loaded:
+            loaded[key] = _loaded(row)
+        if row[15] is not None:
+            loaded[key].account.balances[row[15]] = Balance(*row[16:])
+    return loaded
 
 
 async def load_balances(connection: Connection, accounts: dict[Key, Loaded]) -> None:

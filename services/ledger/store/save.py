@@ -1,4 +1,6 @@
-"""Saving what a transaction decided: the heads of the stream, and one statement that writes the rest."""
+"""Saving what a transaction decided: the heads of the stream, and one statement that writes the
+rest.
+"""
 
 from collections.abc import Iterable, Sequence
 

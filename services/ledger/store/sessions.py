@@ -53,7 +53,7 @@ class Session:
         try:
             async with asyncio.timeout(ROLLBACK_SECONDS_MAX):
                 await self._connection.execute("ROLLBACK")
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever broke it, the server rolls back
             await self._drop()
 
     async def close(self) -> None:

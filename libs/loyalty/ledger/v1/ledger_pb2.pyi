@@ -653,6 +653,7 @@ class PostRequest(_message.Message):
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     OPERATIONS_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program; within a `BatchPost` it may be left out and is the batch's."""
@@ -664,6 +665,8 @@ class PostRequest(_message.Message):
     """Optional. Answer as if, and write nothing."""
     reference: _builtins.str
     """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    currency: _builtins.str
+    """Optional. The currency of operations that name none. Default: the program's default currency."""
     @_builtins.property
     def preconditions(self) -> Global___Preconditions:
         """Optional. What the caller's decision rested on."""
@@ -686,11 +689,12 @@ class PostRequest(_message.Message):
         preconditions: Global___Preconditions | None = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
         reference: _builtins.str = ...,
+        currency: _builtins.str = ...,
         operations: _abc.Iterable[Global___Operation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "member", b"member", "operations", b"operations", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "effective_time", b"effective_time", "member", b"member", "operations", b"operations", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -145,7 +145,8 @@ TABLES = (
     ) WITH (fillfactor = 80)
     """,
     "CREATE INDEX lot_open ON lot (bucket, account) WHERE open",
-    # A posting is the change that the ledger publishes: `sequence` is its place in its bucket's stream.
+    # A posting is the change that the ledger publishes: `sequence` is its place in its
+    # bucket's stream.
     """
     CREATE TABLE posting (
         bucket integer NOT NULL,
@@ -170,7 +171,8 @@ TABLES = (
     CREATE UNIQUE INDEX posting_request ON posting (bucket, account, request_id)
     WHERE request_id IS NOT NULL
     """,
-    # `lot` and `draw_lots` name lots by their sequence; `forfeits` is limit, points, limit, points …
+    # `lot` and `draw_lots` name lots by their sequence; `forfeits` is limit, points, limit,
+    # points …
     """
     CREATE TABLE entry (
         bucket integer NOT NULL,
@@ -208,7 +210,8 @@ TABLES = (
         CHECK (points = available_change + pending_change + held_change - debt_change)
     )
     """,
-    # One row a counter and month (12 × year + month − 1), `days[d]` of day d. `points_earned` of the
+    # One row a counter and month (12 × year + month − 1), `days[d]` of day d. `points_earned`
+    # of the
     # currency n is counter −1 − n.
     """
     CREATE TABLE counter (

@@ -1,0 +1,126 @@
+"""Applying commands: one, or many at once, for real or as if."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from kernel.refusals import Refusal
+from services.ledger.domain.account import Posting
+from services.ledger.domain.commands import Command
+from services.ledger.domain.policy import Policy
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.operations.outcomes import (
+    AccountView,
+    Applied,
+    Broken,
+    Item,
+    Outcome,
+    Recorded,
+    Refused,
+)
+from services.ledger.operations.read_account import read_views
+from services.ledger.operations.transaction import Transaction
+from services.ledger.store import history
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a command came to. `policy` is the one of the posting's revision."""
+
+    posting: Posting
+    replayed: bool
+    policy: Policy
+    view: AccountView | None
+
+
+async def post(
+    context: LedgerContext, command: Command, *, validate_only: bool, deadline: float | None
+) -> Written:
+    """Apply one command and answer with the account after it. Refusals are raised."""
+    result = (
+        await _post(context, [command], view=True, validate_only=validate_only, deadline=deadline)
+    )[0]
+    if isinstance(result, Refusal):
+        raise result
+    return result
+
+
+async def batch_post(
+    context: LedgerContext,
+    commands: Sequence[Command],
+    *,
+    validate_only: bool,
+    deadline: float | None,
+) -> list[Written | Refusal]:
+    """Apply commands, each by itself; those of one member in order."""
+    return await _post(
+        context, commands, view=False, validate_only=validate_only, deadline=deadline
+    )
+
+
+async def _post(
+    context: LedgerContext,
+    commands: Sequence[Command],
+    *,
+    view: bool,
+    validate_only: bool,
+    deadline: float | None,
+) -> list[Written | Refusal]:
+    first = commands[0]
+    identity = await context.environment.cache.identity(first.organization, first.program)
+    name = context.environment.name
+    items = [
+        Item(
+            command=command,
+            name=name(command.organization, command.member, identity.key),
+            view=view,
+        )
+        for command in commands
+    ]
+    if validate_only:
+        outcomes = await _as_if(context, items)
+    else:
+        outcomes = await context.lanes.submit(items, deadline)
+    recorded = await _recorded(context, outcomes, view=view)
+    results: list[Written | Refusal] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Refused):
+            results.append(outcome.refusal)
+        elif isinstance(outcome, Applied):
+            posting = outcome.posting
+            policy = await context.environment.policy(outcome.program, posting.revision)
+            results.append(Written(posting, outcome.replayed, policy, outcome.view))
+        elif isinstance(outcome, Recorded):
+            results.append(recorded[outcome.key, outcome.sequence, outcome.replayed])
+        else:
+            assert isinstance(outcome, Broken)
+            raise outcome.fault
+    return results
+
+
+async def _as_if(context: LedgerContext, items: Sequence[Item]) -> list[Outcome]:
+    async with (
+        context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        return await Transaction(context.environment, connection, items, dry=True).run()
+
+
+async def _recorded(
+    context: LedgerContext, outcomes: Sequence[Outcome], *, view: bool
+) -> dict[tuple[tuple[int, int], int, bool], Written]:
+    replays = {outcome for outcome in outcomes if isinstance(outcome, Recorded)}
+    if not replays:
+        return {}
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        places = sorted({(replay.key[0], replay.sequence) for replay in replays})
+        stored = await history.read_postings(connection, places)
+    views = await read_views(context, [replay.key for replay in replays]) if view else {}
+    results = {}
+    for replay in replays:
+        found = stored[replay.key[0], replay.sequence]
+        policy = await context.environment.policy(found.program, found.posting.revision)
+        results[replay.key, replay.sequence, replay.replayed] = Written(
+            found.posting, replay.replayed, policy, views.get(replay.key)
+        )
+    return results

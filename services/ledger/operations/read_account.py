@@ -1,0 +1,173 @@
+"""Reading accounts: what members have at the program's now.
+
+What time alone changes is posted before it is read, so that balances, entries and lots always tell
+the same story.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from kernel.refusals import MemberNotFound
+from services.ledger.domain import counters
+from services.ledger.domain.account import Account
+from services.ledger.domain.counters import Window
+from services.ledger.domain.policy import Policy
+from services.ledger.domain.refusals import CounterNotFound
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.operations.outcomes import AccountView, view_of
+from services.ledger.store import accounts as account_rows
+from services.ledger.store import directory
+from services.ledger.store.accounts import Key, Loaded
+from services.ledger.store.directory import Name
+from services.ledger.store.programs import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRead:
+    """An account, the policy it is read under, and the counter windows asked for."""
+
+    view: AccountView
+    policy: Policy
+    counters: tuple[tuple[Window, int], ...] = ()
+
+
+async def read_accounts(
+    context: LedgerContext,
+    organization: str,
+    program: str,
+    members: Sequence[str],
+    windows: Sequence[Window] = (),
+) -> dict[str, AccountRead]:
+    """The accounts of members, by member; members who are not enrolled are left out.
+
+    Refusals: PROGRAM_NOT_FOUND, COUNTER_NOT_FOUND.
+    """
+    identity = await context.environment.cache.identity(organization, program)
+    names = [context.environment.name(organization, member, identity.key) for member in members]
+    if windows:
+        state = await context.environment.cache.get(organization, program)
+        policy = await context.environment.policy(state.key, state.revision)
+        for window in windows:
+            if window.counter not in policy.counter_numbers:
+                raise CounterNotFound(window.counter)
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        keys = await addresses(context, connection, names)
+    if not keys:
+        return {}
+    reads = await _settled_reads(context, set(keys.values()), windows)
+    return {
+        name.member: reads[key]
+        for name, key in keys.items()
+        if key in reads and reads[key].view.sequence
+    }
+
+
+async def account_key(
+    context: LedgerContext, organization: str, program: str, member: str
+) -> tuple[Key, Policy]:
+    """An enrolled member's account, with everything due posted, and the policy in force.
+
+    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
+    """
+    read = (await read_accounts(context, organization, program, [member])).get(member)
+    if read is None:
+        raise MemberNotFound(member)
+    return read.view.key, read.policy
+
+
+async def read_views(context: LedgerContext, keys: Sequence[Key]) -> dict[Key, AccountView]:
+    """Accounts as they are now, with everything due posted."""
+    reads = await _settled_reads(context, set(keys), ())
+    return {key: read.view for key, read in reads.items()}
+
+
+async def addresses(
+    context: LedgerContext, connection: Connection, names: Sequence[Name]
+) -> dict[Name, Key]:
+    """Where the members' accounts are; members without one are left out."""
+    known: dict[Name, Key] = {}
+    unknown: list[Name] = []
+    for name in names:
+        key = context.environment.addresses.get(name)
+        if key is None:
+            unknown.append(name)
+        else:
+            known[name] = key
+    if unknown:
+        found = await directory.find(connection, unknown)
+        for name, key in found.items():
+            context.environment.addresses.remember(name, key)
+        known.update(found)
+    return known
+
+
+async def _settled_reads(
+    context: LedgerContext, keys: Collection[Key], windows: Sequence[Window]
+) -> dict[Key, AccountRead]:
+    reads, due = await _read(context, sorted(keys), windows)
+    if due:
+        await context.lanes.settle(due)
+        again, _ = await _read(context, due, windows)
+        reads.update(again)
+    return reads
+
+
+async def _read(
+    context: LedgerContext, keys: Sequence[Key], windows: Sequence[Window]
+) -> tuple[dict[Key, AccountRead], list[Key]]:
+    server_now = context.environment.clock()
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        if windows:
+            # Counters and balances of one instant.
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                loaded = await account_rows.read_whole(connection, keys)
+                await _load_windows(context, connection, loaded, windows)
+        else:
+            loaded = await account_rows.read_whole(connection, keys)
+    reads: dict[Key, AccountRead] = {}
+    due: list[Key] = []
+    for key, found in loaded.items():
+        account = found.account
+        now = max(found.clock or server_now, account.record_time)
+        policy = await context.environment.policy(found.program, found.revision)
+        view = view_of(account, now, found.revision)
+        values = _values(account, policy, view, windows)
+        reads[key] = AccountRead(view, policy, values)
+        if account.next_due_time is not None and account.next_due_time <= now:
+            due.append(key)
+    return reads, due
+
+
+async def _load_windows(
+    context: LedgerContext,
+    connection: Connection,
+    loaded: dict[Key, Loaded],
+    windows: Sequence[Window],
+) -> None:
+    ranges = set()
+    server_now = context.environment.clock()
+    for key, found in loaded.items():
+        policy = await context.environment.policy(found.program, found.revision)
+        now = max(found.clock or server_now, found.account.record_time)
+        for window in windows:
+            number = policy.counter_numbers.get(window.counter)
+            if number is not None:
+                first, last = counters.bounds(window, now, policy.zone)
+                ranges.add((*key, number, *counters.months_of(first, last)))
+    if ranges:
+        await account_rows.load_counters(connection, loaded, sorted(ranges))
+
+
+def _values(
+    account: Account, policy: Policy, view: AccountView, windows: Sequence[Window]
+) -> tuple[tuple[Window, int], ...]:
+    values = []
+    for window in windows:
+        number = policy.counter_numbers.get(window.counter)
+        if number is None:
+            continue
+        first, last = counters.bounds(window, view.read_time, policy.zone)
+        months = {m: days for (n, m), days in account.counters.items() if n == number}
+        values.append((window, counters.total(months, first, last)))
+    return tuple(values)

@@ -1,0 +1,96 @@
+"""Following the stream: what was committed behind the cursors, then what is committed from now on."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from services.ledger.domain.account import Posting
+from services.ledger.domain.policy import Policy
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.store import history, stream
+from services.ledger.store.stream import PostingPlace, ProgramMove, Stretch
+
+PAGE = 500
+POLL_S = 0.1
+HEARTBEAT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PostingChange:
+    """A posting as it is published."""
+
+    place: PostingPlace
+    posting: Posting
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Changes in sequence within each bucket, and the cursors after them.
+
+    `current_time` is set where nothing newer was known.
+    """
+
+    changes: Sequence[PostingChange | ProgramMove]
+    cursors: Mapping[int, int]
+    current_time: datetime | None
+
+
+async def watch_changes(
+    context: LedgerContext, organization: str, cursors: Mapping[int, int], buckets: Sequence[int]
+) -> AsyncIterator[Page]:
+    """Pages of an organization's changes after the cursors, without end, with heartbeats."""
+    known = range(context.environment.buckets)
+    wanted = sorted(set(buckets) & set(known)) if buckets else list(known)
+    position = {bucket: cursors.get(bucket, 0) for bucket in wanted}
+    beat = 0.0
+    while True:
+        now = context.environment.clock()
+        stretches = await _behind(context, position)
+        if stretches:
+            changes = await _read(context, organization, stretches)
+            moved = {stretch.bucket: stretch.until for stretch in stretches}
+            position.update(moved)
+            if changes:
+                yield Page(changes, moved, None)
+            continue
+        if time.monotonic() - beat >= HEARTBEAT_S:
+            beat = time.monotonic()
+            yield Page((), dict(position), now)
+        await context.bell.wait(POLL_S)
+
+
+async def _behind(context: LedgerContext, position: Mapping[int, int]) -> list[Stretch]:
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        heads = await stream.heads(connection, list(position))
+    stretches: list[Stretch] = []
+    room = PAGE
+    for bucket, after in position.items():
+        until = min(heads.get(bucket, 0), after + room)
+        if until > after:
+            stretches.append(Stretch(bucket, after, until))
+            room -= until - after
+        if not room:
+            break
+    return stretches
+
+
+async def _read(
+    context: LedgerContext, organization: str, stretches: Sequence[Stretch]
+) -> list[PostingChange | ProgramMove]:
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        places, programs = await stream.moves(connection, stretches)
+        mine = [place for place in places if place.organization == organization]
+        stored = await history.read_postings(
+            connection, [(place.bucket, place.sequence) for place in mine]
+        )
+    changes: dict[tuple[int, int], PostingChange | ProgramMove] = {
+        (move.bucket, move.sequence): move for move in programs if move.organization == organization
+    }
+    for place in mine:
+        found = stored[place.bucket, place.sequence]
+        policy = await context.environment.policy(found.program, found.posting.revision)
+        changes[place.bucket, place.sequence] = PostingChange(place, found.posting, policy)
+    return [changes[key] for key in sorted(changes)]

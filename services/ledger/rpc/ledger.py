@@ -1,0 +1,316 @@
+"""`LedgerService`: moves points and answers what a member has, and why."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+
+from chassis.call import log_fields, remaining_seconds
+from chassis.paging import decode_token, encode_token, page_size
+from chassis.refusals import status_of
+from kernel.refusals import FieldViolation, InvalidField, Refusal
+from loyalty.ledger.v1 import ledger_pb2, resources_pb2
+from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.operations.post import Written, batch_post, post
+from services.ledger.operations.read_account import read_accounts
+from services.ledger.operations.read_history import (
+    FIRST_PAGE,
+    Member,
+    get_posting,
+    page_of_entries,
+    page_of_expirations,
+    page_of_lots,
+)
+from services.ledger.operations.verify_account import verify_account
+from services.ledger.operations.watch_changes import Page, PostingChange, watch_changes
+from services.ledger.rpc import translate
+from services.ledger.rpc.calls import Context, current_caller, found
+
+
+def deadline() -> float:
+    """When this call's deadline passes, by the event loop's clock."""
+    return asyncio.get_running_loop().time() + remaining_seconds()
+
+
+class LedgerServicer(LedgerServiceServicer):
+    """Translates, and decides nothing."""
+
+    def __init__(self, context: LedgerContext) -> None:
+        self._ledger = context
+
+    async def Earn(
+        self, request: ledger_pb2.EarnRequest, context: Context
+    ) -> ledger_pb2.EarnResponse:
+        """Give points."""
+        written = await self._one(translate.earn_post(request), request.validate_only)
+        return ledger_pb2.EarnResponse(**answer(written, request.program, request.member))
+
+    async def Redeem(
+        self, request: ledger_pb2.RedeemRequest, context: Context
+    ) -> ledger_pb2.RedeemResponse:
+        """Spend points."""
+        written = await self._one(translate.redeem_post(request), request.validate_only)
+        return ledger_pb2.RedeemResponse(
+            **answer(written, request.program, request.member),
+            value=translate.money(written),
+        )
+
+    async def Adjust(
+        self, request: ledger_pb2.AdjustRequest, context: Context
+    ) -> ledger_pb2.AdjustResponse:
+        """Credit or debit points."""
+        written = await self._one(translate.adjust_post(request), request.validate_only)
+        return ledger_pb2.AdjustResponse(**answer(written, request.program, request.member))
+
+    async def Count(
+        self, request: ledger_pb2.CountRequest, context: Context
+    ) -> ledger_pb2.CountResponse:
+        """Add to a counter."""
+        written = await self._one(translate.count_post(request), request.validate_only)
+        return ledger_pb2.CountResponse(**answer(written, request.program, request.member))
+
+    async def Post(
+        self, request: ledger_pb2.PostRequest, context: Context
+    ) -> ledger_pb2.PostResponse:
+        """Do several operations of one member."""
+        if not request.program:
+            raise InvalidField(FieldViolation("program", "is required"))
+        written = await self._one(request, request.validate_only, indexed=True)
+        return ledger_pb2.PostResponse(**answer(written, request.program, request.member))
+
+    async def BatchPost(
+        self, request: ledger_pb2.BatchPostRequest, context: Context
+    ) -> ledger_pb2.BatchPostResponse:
+        """Do posts of many members, each with its own result."""
+        caller = current_caller()
+        if sum(len(each.operations) for each in request.requests) > translate.OPERATIONS_MAX:
+            raise InvalidField(
+                FieldViolation("requests", f"hold more than {translate.OPERATIONS_MAX} operations")
+            )
+        for place, each in enumerate(request.requests):
+            if each.program not in ("", request.program):
+                raise InvalidField(
+                    FieldViolation(f"requests[{place}].program", "is not the batch's program")
+                )
+            if each.validate_only:
+                raise InvalidField(
+                    FieldViolation(f"requests[{place}].validate_only", "belongs to the batch")
+                )
+        commands = [
+            translate.command(each, caller, request.program, indexed=True)
+            for each in request.requests
+        ]
+        results = await batch_post(
+            self._ledger, commands, validate_only=request.validate_only, deadline=deadline()
+        )
+        return ledger_pb2.BatchPostResponse(
+            results=[
+                ledger_pb2.BatchPostResult(status=status_of(result))
+                if isinstance(result, Refusal)
+                else ledger_pb2.BatchPostResult(
+                    posting=translate.posting_message(
+                        result.posting, request.program, result.policy
+                    ),
+                    replayed=result.replayed,
+                )
+                for result in results
+            ]
+        )
+
+    async def GetAccount(
+        self, request: ledger_pb2.GetAccountRequest, context: Context
+    ) -> resources_pb2.Account:
+        """Answer what a member has."""
+        windows = [translate.window(each) for each in request.windows]
+        reads = await read_accounts(
+            self._ledger, current_caller().organization, request.program, [request.member], windows
+        )
+        return translate.read_message(found(reads, request.member), request.program, request.member)
+
+    async def BatchGetAccounts(
+        self, request: ledger_pb2.BatchGetAccountsRequest, context: Context
+    ) -> ledger_pb2.BatchGetAccountsResponse:
+        """Answer what many members have."""
+        windows = [translate.window(each) for each in request.windows]
+        members = list(dict.fromkeys(request.members))
+        reads = await read_accounts(
+            self._ledger, current_caller().organization, request.program, members, windows
+        )
+        return ledger_pb2.BatchGetAccountsResponse(
+            accounts=[
+                translate.read_message(reads[member], request.program, member)
+                for member in members
+                if member in reads
+            ],
+            missing=[member for member in members if member not in reads],
+        )
+
+    async def GetPosting(
+        self, request: ledger_pb2.GetPostingRequest, context: Context
+    ) -> resources_pb2.Posting:
+        """Answer one posting."""
+        written = await get_posting(
+            self._ledger, current_caller().organization, request.program, request.posting
+        )
+        return translate.posting_message(written.posting, request.program, written.policy)
+
+    async def ListEntries(
+        self, request: ledger_pb2.ListEntriesRequest, context: Context
+    ) -> ledger_pb2.ListEntriesResponse:
+        """List a member's entries."""
+        member, query = _listing("entries", request)
+        position = decode_token(request.page_token, query, (int,))
+        before = int(position[0]) if position else FIRST_PAGE
+        page = await page_of_entries(
+            self._ledger, member, request.currency, before, page_size(request.page_size)
+        )
+        token = encode_token(query, (page.entries[-1].entry.sequence,)) if page.more else ""
+        return ledger_pb2.ListEntriesResponse(
+            entries=[
+                translate.entry_message(stored.entry, stored.posting, page.policy)
+                for stored in page.entries
+            ],
+            next_page_token=token,
+        )
+
+    async def ListLots(
+        self, request: ledger_pb2.ListLotsRequest, context: Context
+    ) -> ledger_pb2.ListLotsResponse:
+        """List a member's lots."""
+        member, query = _listing("lots", request)
+        query["include_closed"] = request.include_closed
+        position = decode_token(request.page_token, query, (int,))
+        page = await page_of_lots(
+            self._ledger,
+            member,
+            request.currency,
+            request.include_closed,
+            int(position[0]) if position else FIRST_PAGE,
+            page_size(request.page_size),
+        )
+        token = encode_token(query, (page.lots[-1].lot.sequence,)) if page.more else ""
+        return ledger_pb2.ListLotsResponse(
+            lots=[
+                translate.lot_message(
+                    stored, page.key[0], page.policy, page.expires[stored.lot.sequence]
+                )
+                for stored in page.lots
+            ],
+            next_page_token=token,
+        )
+
+    async def ListExpirations(
+        self, request: ledger_pb2.ListExpirationsRequest, context: Context
+    ) -> ledger_pb2.ListExpirationsResponse:
+        """List what will expire."""
+        member, query = _listing("expirations", request)
+        position = decode_token(request.page_token, query, (int, int))
+        after = None
+        if position:
+            after = (date.fromordinal(max(1, min(int(position[0]), 3_600_000))), int(position[1]))
+        page = await page_of_expirations(
+            self._ledger, member, request.currency, after, page_size(request.page_size)
+        )
+        token = ""
+        if page.more:
+            last = page.expirations[-1]
+            token = encode_token(query, (last.date.toordinal(), last.currency))
+        return ledger_pb2.ListExpirationsResponse(
+            expirations=[
+                translate.expiration_message(each, page.policy) for each in page.expirations
+            ],
+            next_page_token=token,
+        )
+
+    async def VerifyAccount(
+        self, request: ledger_pb2.VerifyAccountRequest, context: Context
+    ) -> ledger_pb2.VerifyAccountResponse:
+        """Recompute an account from its entries."""
+        verified = await verify_account(
+            self._ledger, current_caller().organization, request.program, request.member
+        )
+        return ledger_pb2.VerifyAccountResponse(
+            ok=not verified.findings,
+            findings=[
+                ledger_pb2.Finding(
+                    row=each.row, field=each.field, expected=each.expected, stored=each.stored
+                )
+                for each in verified.findings
+            ],
+            entries=verified.entries,
+        )
+
+    async def WatchChanges(
+        self, request: ledger_pb2.WatchChangesRequest, context: Context
+    ) -> AsyncIterator[ledger_pb2.WatchChangesResponse]:
+        """Stream the changes of the caller's organization."""
+        organization = current_caller().organization
+        async for page in watch_changes(
+            self._ledger, organization, dict(request.cursors), list(request.buckets)
+        ):
+            yield _changes(page, organization)
+
+    async def _one(
+        self, request: ledger_pb2.PostRequest, validate_only: bool, *, indexed: bool = False
+    ) -> Written:
+        command = translate.command(request, current_caller(), request.program, indexed=indexed)
+        written = await post(
+            self._ledger, command, validate_only=validate_only, deadline=deadline()
+        )
+        log_fields(request_id=request.request_id, posting_id=str(written.posting.id() or ""))
+        return written
+
+
+def answer(written: Written, program: str, member: str) -> dict[str, Any]:
+    """The fields that every answer of a writing method has."""
+    assert written.view is not None
+    return {
+        "posting": translate.posting_message(written.posting, program, written.policy),
+        "replayed": written.replayed,
+        "account": translate.account_message(written.view, program, member, written.policy),
+    }
+
+
+_Listing = (
+    ledger_pb2.ListEntriesRequest | ledger_pb2.ListLotsRequest | ledger_pb2.ListExpirationsRequest
+)
+
+
+def _listing(name: str, request: _Listing) -> tuple[Member, dict[str, object]]:
+    organization = current_caller().organization
+    query: dict[str, object] = {
+        "list": name,
+        "organization": organization,
+        "program": request.program,
+        "member": request.member,
+        "currency": request.currency,
+    }
+    return Member(organization, request.program, request.member), query
+
+
+def _changes(page: Page, organization: str) -> ledger_pb2.WatchChangesResponse:
+    response = ledger_pb2.WatchChangesResponse(cursors=dict(page.cursors))
+    if page.current_time is not None:
+        response.current_time.CopyFrom(translate.stamp(page.current_time))
+    for each in page.changes:
+        if isinstance(each, PostingChange):
+            place, posting = each.place, each.posting
+            response.changes.add(
+                bucket=place.bucket,
+                sequence=place.sequence,
+                organization=organization,
+                program=place.program,
+                record_time=translate.stamp(posting.record_time),
+                posting=translate.posting_message(posting, place.program, each.policy),
+            )
+        else:
+            response.changes.add(
+                bucket=each.bucket,
+                sequence=each.sequence,
+                organization=organization,
+                program=each.program,
+                record_time=translate.stamp(each.record_time),
+                program_changed=resources_pb2.ProgramChanged(revision=each.revision),
+            )
+    return response

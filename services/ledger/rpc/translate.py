@@ -1,0 +1,368 @@
+"""Commands, accounts and history between messages and the domain."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
+
+from kernel import ids
+from kernel.refusals import FieldViolation, InvalidField
+from loyalty.common.v1.money_pb2 import Money
+from loyalty.ledger.v1 import account_pb2, ledger_pb2, resources_pb2
+from services.ledger.domain.account import Balance, Entry, Kind, Posting
+from services.ledger.domain.commands import (
+    Adjust,
+    Command,
+    Count,
+    Earn,
+    Enrol,
+    Expectation,
+    Operation,
+    Redeem,
+)
+from services.ledger.domain.counters import Period, Window
+from services.ledger.domain.decide import redemption_value
+from services.ledger.domain.expirations import Expiration
+from services.ledger.domain.policy import Policy
+from services.ledger.operations.context import Caller
+from services.ledger.operations.outcomes import AccountView
+from services.ledger.operations.post import Written
+from services.ledger.operations.read_account import AccountRead
+from services.ledger.store.history import StoredLot
+
+_Entry = resources_pb2.Entry
+OPERATIONS_MAX = 2_000
+
+
+def instant(timestamp: Timestamp) -> datetime:
+    """The instant of a timestamp, to the microsecond."""
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+def stamp(moment: datetime) -> Timestamp:
+    """The timestamp of an instant."""
+    micros = ids.microseconds(moment)
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1_000)
+
+
+def _stamp(moment: datetime | None) -> Timestamp | None:
+    return None if moment is None else stamp(moment)
+
+
+def command(
+    request: ledger_pb2.PostRequest, caller: Caller, program: str, *, indexed: bool
+) -> Command:
+    """The command of a post; every writing method is turned into one.
+
+    The digest is of the canonical request, so that the same request is the same whichever method
+    carried it.
+    """
+    canonical = ledger_pb2.PostRequest()
+    canonical.CopyFrom(request)
+    for field in ("program", "member", "request_id", "validate_only", "preconditions"):
+        canonical.ClearField(field)
+    preconditions = request.preconditions
+    expected = preconditions.HasField("expected_version")
+    return Command(
+        organization=caller.organization,
+        program=program,
+        member=request.member,
+        request_id=request.request_id,
+        digest=hashlib.sha256(canonical.SerializeToString(deterministic=True)).digest()[:16],
+        operations=tuple(operation(each, request.currency) for each in request.operations),
+        effective_time=_given(request),
+        reference=request.reference,
+        actor=caller.actor,
+        expected_version=preconditions.expected_version if expected else None,
+        expect=tuple(_expectation(each) for each in preconditions.expect),
+        indexed=indexed,
+    )
+
+
+def enrolment(request: account_pb2.EnrolMemberRequest, caller: Caller) -> Command:
+    """The command of an explicit enrolment."""
+    canonical = account_pb2.EnrolMemberRequest(reference=request.reference)
+    effective = None
+    if request.HasField("effective_time"):
+        canonical.effective_time.CopyFrom(request.effective_time)
+        effective = instant(request.effective_time)
+    content = b"enrol" + canonical.SerializeToString(deterministic=True)
+    return Command(
+        organization=caller.organization,
+        program=request.program,
+        member=request.member,
+        request_id=request.request_id,
+        digest=hashlib.sha256(content).digest()[:16],
+        operations=(Enrol(),),
+        effective_time=effective,
+        reference=request.reference,
+        actor=caller.actor,
+    )
+
+
+def _given(request: ledger_pb2.PostRequest) -> datetime | None:
+    return instant(request.effective_time) if request.HasField("effective_time") else None
+
+
+def _expectation(message: resources_pb2.CounterValue) -> Expectation:
+    if not message.HasField("window"):
+        raise InvalidField(FieldViolation("preconditions.expect.window", "is required"))
+    return Expectation(message.window.counter, window(message.window), message.value)
+
+
+def window(message: resources_pb2.CounterWindow) -> Window:
+    """A window of a counter."""
+    time = instant(message.time) if message.HasField("time") else None
+    return Window(message.counter, Period(message.period), message.length, time)
+
+
+def operation(message: ledger_pb2.Operation, currency: str) -> Operation:
+    """One operation; `currency` is the request's, for operations that name none."""
+    kind = message.WhichOneof("operation")
+    if kind == "earn":
+        earn = message.earn
+        mature = instant(earn.mature_time) if earn.HasField("mature_time") else None
+        source = (
+            earn.source.SerializeToString(deterministic=True) if earn.HasField("source") else None
+        )
+        return Earn(earn.points, earn.currency or currency, earn.expiry, mature, source)
+    if kind == "redeem":
+        redeem = message.redeem
+        return Redeem(redeem.points, redeem.currency or currency, redeem.allow_partial)
+    if kind == "adjust":
+        adjust = message.adjust
+        return Adjust(
+            points=adjust.points,
+            reason=adjust.reason,
+            currency=adjust.currency or currency,
+            allow_partial=adjust.allow_partial,
+            expiry=adjust.expiry,
+        )
+    return Count(message.count.counter, message.count.value)
+
+
+def earn_post(request: ledger_pb2.EarnRequest) -> ledger_pb2.PostRequest:
+    """The post that an `Earn` is."""
+    earn = ledger_pb2.EarnOperation(
+        points=request.points, currency=request.currency, expiry=request.expiry
+    )
+    if request.HasField("mature_time"):
+        earn.mature_time.CopyFrom(request.mature_time)
+    if request.HasField("source"):
+        earn.source.CopyFrom(request.source)
+    return _post(request, ledger_pb2.Operation(earn=earn))
+
+
+def redeem_post(request: ledger_pb2.RedeemRequest) -> ledger_pb2.PostRequest:
+    """The post that a `Redeem` is."""
+    redeem = ledger_pb2.RedeemOperation(
+        points=request.points, currency=request.currency, allow_partial=request.allow_partial
+    )
+    return _post(request, ledger_pb2.Operation(redeem=redeem))
+
+
+def adjust_post(request: ledger_pb2.AdjustRequest) -> ledger_pb2.PostRequest:
+    """The post that an `Adjust` is."""
+    adjust = ledger_pb2.AdjustOperation(
+        points=request.points,
+        currency=request.currency,
+        reason=request.reason,
+        allow_partial=request.allow_partial,
+        expiry=request.expiry,
+    )
+    return _post(request, ledger_pb2.Operation(adjust=adjust))
+
+
+def count_post(request: ledger_pb2.CountRequest) -> ledger_pb2.PostRequest:
+    """The post that a `Count` is."""
+    count = ledger_pb2.CountOperation(counter=request.counter, value=request.value)
+    return _post(request, ledger_pb2.Operation(count=count))
+
+
+_Single = (
+    ledger_pb2.EarnRequest
+    | ledger_pb2.RedeemRequest
+    | ledger_pb2.AdjustRequest
+    | ledger_pb2.CountRequest
+)
+
+
+def _post(request: _Single, each: ledger_pb2.Operation) -> ledger_pb2.PostRequest:
+    post = ledger_pb2.PostRequest(
+        program=request.program,
+        member=request.member,
+        request_id=request.request_id,
+        reference=request.reference,
+        operations=(each,),
+    )
+    if request.HasField("effective_time"):
+        post.effective_time.CopyFrom(request.effective_time)
+    if request.HasField("preconditions"):
+        post.preconditions.CopyFrom(request.preconditions)
+    return post
+
+
+def _currency(policy: Policy, number: int | None) -> str:
+    return "" if number is None else policy.config.currencies[number].id
+
+
+def _amounts(four: Sequence[int]) -> resources_pb2.Amounts:
+    available, pending, held, debt = four
+    return resources_pb2.Amounts(available=available, pending=pending, held=held, debt=debt)
+
+
+def entry_message(entry: Entry, posting: Posting, policy: Policy) -> resources_pb2.Entry:
+    """An entry as it is answered."""
+    lots = posting.lots
+    message = _Entry(
+        sequence=entry.sequence,
+        posting=str(posting.id() or ""),
+        kind=_Entry.Kind.ValueType(entry.kind),
+        currency=_currency(policy, entry.currency),
+        points=entry.points,
+        effective_time=stamp(entry.effective_time),
+        record_time=stamp(entry.record_time),
+        requested=entry.requested,
+        digest=entry.digest,
+        request_id=posting.request_id or "",
+        reference=posting.reference,
+        actor=posting.actor,
+        reason=entry.reason or "",
+    )
+    if entry.currency is not None:
+        message.change.CopyFrom(_amounts(entry.change))
+        message.after.CopyFrom(_amounts(entry.after))
+    if entry.lot is not None:
+        message.lot = str(lots.get(entry.lot, ""))
+    for lot, points in entry.draws:
+        message.draws.add(lot=str(lots.get(lot, "")), points=points)
+    for limit, points in entry.forfeits:
+        message.forfeits.add(limit=resources_pb2.Forfeit.Limit.ValueType(limit), points=points)
+    if entry.source is not None:
+        message.source.ParseFromString(entry.source)
+    if entry.counter is not None:
+        message.counter = policy.config.counters[entry.counter].id
+        message.counter_change = entry.counter_change or 0
+    if entry.mature_time is not None:
+        message.mature_time.CopyFrom(stamp(entry.mature_time))
+    if entry.expire_time is not None:
+        message.expire_time.CopyFrom(stamp(entry.expire_time))
+    return message
+
+
+def posting_message(posting: Posting, program: str, policy: Policy) -> resources_pb2.Posting:
+    """A posting with all its entries as it is answered."""
+    return resources_pb2.Posting(
+        posting=str(posting.id() or ""),
+        program=program,
+        member=posting.member,
+        request_id=posting.request_id or "",
+        effective_time=stamp(posting.effective_time),
+        record_time=stamp(posting.record_time),
+        revision=posting.revision,
+        version=posting.version,
+        actor=posting.actor,
+        reference=posting.reference,
+        entries=[entry_message(entry, posting, policy) for entry in posting.entries],
+    )
+
+
+def _balance(currency: str, balance: Balance) -> resources_pb2.Balance:
+    return resources_pb2.Balance(
+        currency=currency,
+        available=balance.available,
+        pending=balance.pending,
+        held=balance.held,
+        debt=balance.debt,
+        totals=resources_pb2.Totals(
+            earned=balance.earned,
+            earning_reversed=balance.earning_reversed,
+            redeemed=balance.redeemed,
+            redemption_restored=balance.redemption_restored,
+            expired=balance.expired,
+            adjusted_in=balance.adjusted_in,
+            adjusted_out=balance.adjusted_out,
+            transferred_in=balance.transferred_in,
+            transferred_out=balance.transferred_out,
+        ),
+    )
+
+
+def account_message(
+    view: AccountView, program: str, member: str, policy: Policy
+) -> resources_pb2.Account:
+    """An account as it is answered; the default currency is always there."""
+    balances = {0: Balance(), **view.balances}
+    named = sorted((policy.config.currencies[n].id, balance) for n, balance in balances.items())
+    return resources_pb2.Account(
+        program=program,
+        member=member,
+        state=resources_pb2.Account.State.ValueType(view.state),
+        balances=[_balance(currency, balance) for currency, balance in named],
+        version=view.version,
+        sequence=view.sequence,
+        read_time=stamp(view.read_time),
+        enrol_time=stamp(view.enrol_time),
+        last_activity_time=_stamp(view.last_activity_time),
+    )
+
+
+def read_message(read: AccountRead, program: str, member: str) -> resources_pb2.Account:
+    """An account with the counter windows asked for."""
+    message = account_message(read.view, program, member, read.policy)
+    for asked, value in read.counters:
+        counted = message.counters.add(value=value)
+        counted.window.counter = asked.counter
+        counted.window.period = resources_pb2.CounterWindow.Period.ValueType(asked.period)
+        counted.window.length = asked.length
+        counted.window.time.CopyFrom(stamp(asked.time or read.view.read_time))
+    return message
+
+
+def money(written: Written) -> Money | None:
+    """What the redeemed points of a posting are worth; None where the program has no rate."""
+    policy = written.policy
+    for entry in written.posting.entries:
+        if entry.kind is Kind.REDEEMED and entry.currency is not None:
+            value = redemption_value(-entry.points, policy.currencies[entry.currency], policy)
+            if value is not None:
+                return Money(amount=f"{value:f}", currency=policy.config.currency_code)
+    return None
+
+
+def lot_message(
+    stored: StoredLot, bucket: int, policy: Policy, expires: Expiration | None
+) -> resources_pb2.Lot:
+    """A lot as it is answered."""
+    lot = stored.lot
+    message = resources_pb2.Lot(
+        lot=str(lot.id),
+        currency=_currency(policy, lot.currency),
+        sequence=lot.sequence,
+        points=lot.points,
+        free=lot.free,
+        held=lot.held,
+        earn_time=stamp(lot.earn_time),
+        mature_time=stamp(lot.mature_time),
+        expiry_kind=resources_pb2.ExpiryStrategy.Kind.ValueType(lot.expiry_kind),
+        posting=str(ids.uuid7(stored.record_time, bucket, lot.posting)),
+    )
+    moment = expires.expire_time if expires is not None else lot.expire_time
+    if moment is not None:
+        message.expire_time.CopyFrom(stamp(moment))
+    if stored.source is not None:
+        message.source.ParseFromString(stored.source)
+    return message
+
+
+def expiration_message(expiration: Expiration, policy: Policy) -> resources_pb2.Expiration:
+    """An upcoming expiration as it is answered."""
+    day = expiration.date
+    return resources_pb2.Expiration(
+        currency=_currency(policy, expiration.currency),
+        date=Date(year=day.year, month=day.month, day=day.day),
+        expire_time=stamp(expiration.expire_time),
+        points=expiration.points,
+    )

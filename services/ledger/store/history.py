@@ -1,0 +1,264 @@
+"""Reading history: postings, entries and lots, and the moves of the stream."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.ledger.domain.account import Entry, Kind, Limit, Lot, Posting
+from services.ledger.domain.config import ExpiryKind
+from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of
+from services.ledger.store.programs import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPosting:
+    """A posting with all its entries, and whose it is."""
+
+    posting: Posting
+    account: Key
+    program: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry and what its posting says of it."""
+
+    entry: Entry
+    posting: Posting
+
+
+_POSTING_COLUMNS = """p.bucket, p.sequence, p.account, p.program, p.request_id, p.request_digest,
+    p.version, p.first_entry, p.entry_count, p.effective_time, p.record_time, p.revision, p.actor,
+    p.reference"""
+
+_ENTRY_COLUMNS = """e.bucket, e.account, e.sequence, e.posting, e.kind, e.currency, e.points,
+    e.available_change, e.pending_change, e.held_change, e.debt_change, e.available, e.pending,
+    e.held, e.debt, e.requested, e.effective_time, e.record_time, e.lot, e.draw_lots,
+    e.draw_points, e.forfeits, e.source, e.counter, e.counter_change, e.reason, e.mature_time,
+    e.expire_time, e.expiry_kind, e.inactivity_months, e.digest"""
+
+_POSTINGS = f"""
+SELECT {_POSTING_COLUMNS}, d.member
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
+JOIN posting p ON p.bucket = k.bucket AND p.sequence = k.sequence
+JOIN account a ON a.bucket = p.bucket AND a.id = p.account
+LEFT JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+"""
+
+_ENTRIES_OF_POSTINGS = f"""
+SELECT {_ENTRY_COLUMNS}
+FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[])
+    AS k (bucket, account, first, last)
+JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
+    AND e.sequence BETWEEN k.first AND k.last
+ORDER BY e.bucket, e.account, e.sequence
+"""
+
+_ENTRY_PAGE = f"""
+SELECT {_ENTRY_COLUMNS}, {_POSTING_COLUMNS}
+FROM entry e JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
+WHERE e.bucket = $1 AND e.account = $2 AND e.sequence < $3
+    AND ($4::smallint IS NULL OR e.currency = $4)
+ORDER BY e.sequence DESC LIMIT $5
+"""
+
+_ENTRIES_ONWARD = f"""
+SELECT {_ENTRY_COLUMNS}, {_POSTING_COLUMNS}
+FROM entry e LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
+WHERE e.bucket = $1 AND e.account = $2 AND e.sequence > $3
+ORDER BY e.sequence LIMIT $4
+"""
+
+_LOT_IDS = """
+SELECT l.bucket, l.account, l.sequence, l.id
+FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, account, sequence)
+JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.sequence = k.sequence
+"""
+
+_LOT_PAGE = f"""
+SELECT {LOT_COLUMNS}, e.source, p.record_time
+FROM lot l
+JOIN entry e ON e.bucket = l.bucket AND e.account = l.account AND e.sequence = l.sequence
+JOIN posting p ON p.bucket = l.bucket AND p.sequence = l.posting
+WHERE l.bucket = $1 AND l.account = $2 AND l.sequence < $3
+    AND ($4::smallint IS NULL OR l.currency = $4) AND (l.open OR $5)
+ORDER BY l.sequence DESC LIMIT $6
+"""
+
+_ALL_LOTS = f"""
+SELECT {LOT_COLUMNS} FROM lot l WHERE l.bucket = $1 AND l.account = $2 ORDER BY l.sequence
+"""
+
+_ALL_COUNTERS = """
+SELECT counter, month, days FROM counter WHERE bucket = $1 AND account = $2
+"""
+
+_POSTING_WIDTH = 14
+_ENTRY_WIDTH = 31
+
+
+def _posting(row: Sequence[object]) -> Posting:
+    bucket, sequence, _, _, request_id, digest, version, first = row[:8]
+    effective, record, revision, actor, reference = row[9:14]
+    return Posting(
+        request_id=request_id,  # type: ignore[arg-type]  # a row is not typed
+        digest=digest,  # type: ignore[arg-type]
+        version=version,  # type: ignore[arg-type]
+        effective_time=effective,  # type: ignore[arg-type]
+        record_time=record,  # type: ignore[arg-type]
+        revision=revision,  # type: ignore[arg-type]
+        actor=actor,  # type: ignore[arg-type]
+        reference=reference,  # type: ignore[arg-type]
+        first_entry=first,  # type: ignore[arg-type]
+        sequence=sequence,  # type: ignore[arg-type]
+        bucket=bucket,  # type: ignore[arg-type]
+    )
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    forfeits = row[21] or ()
+    return Entry(
+        sequence=row[2],
+        kind=Kind(row[4]),
+        currency=row[5],
+        points=row[6],
+        change=(row[7], row[8], row[9], row[10]),
+        after=(row[11], row[12], row[13], row[14]),
+        requested=row[15],
+        effective_time=row[16],
+        record_time=row[17],
+        lot=row[18],
+        draws=tuple(zip(row[19] or (), row[20] or (), strict=True)),
+        forfeits=tuple(
+            (Limit(limit), points)
+            for limit, points in zip(forfeits[::2], forfeits[1::2], strict=True)
+        ),
+        source=row[22],
+        counter=row[23],
+        counter_change=row[24],
+        reason=row[25],
+        mature_time=row[26],
+        expire_time=row[27],
+        expiry_kind=None if row[28] is None else ExpiryKind(row[28]),
+        inactivity_months=row[29],
+        digest=row[30],
+    )
+
+
+def _lots_named(entries: Iterable[tuple[Key, Entry]]) -> set[tuple[int, int, int]]:
+    named: set[tuple[int, int, int]] = set()
+    for key, entry in entries:
+        if entry.lot is not None:
+            named.add((*key, entry.lot))
+        named.update((*key, lot) for lot, _ in entry.draws)
+    return named
+
+
+async def _lot_ids(
+    connection: Connection, named: set[tuple[int, int, int]]
+) -> dict[tuple[int, int, int], UUID]:
+    if not named:
+        return {}
+    columns = [list(column) for column in zip(*sorted(named), strict=True)]
+    rows = await connection.fetch(_LOT_IDS, *columns)
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def read_postings(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], StoredPosting]:
+    """Postings by their place in the stream, (bucket, sequence), with entries and lots' ids."""
+    rows = await connection.fetch(
+        _POSTINGS, [bucket for bucket, _ in places], [sequence for _, sequence in places]
+    )
+    found: dict[tuple[int, int], StoredPosting] = {}
+    by_place: dict[tuple[int, int], Posting] = {}
+    for row in rows:
+        posting = _posting(tuple(row))
+        posting.member = row[14] or ""
+        by_place[row[0], row[1]] = posting
+        found[row[0], row[1]] = StoredPosting(posting, (row[0], row[2]), row[3])
+    entries = await connection.fetch(
+        _ENTRIES_OF_POSTINGS,
+        [row[0] for row in rows],
+        [row[2] for row in rows],
+        [row[7] for row in rows],
+        [row[7] + row[8] - 1 for row in rows],
+    )
+    keyed = [((row[0], row[1]), row[3], _entry(row)) for row in entries]
+    ids = await _lot_ids(connection, _lots_named((key, entry) for key, _, entry in keyed))
+    for key, sequence, entry in keyed:
+        posting = by_place[key[0], sequence]
+        posting.entries.append(entry)
+        _name_lots(posting, key, entry, ids)
+    return found
+
+
+def _name_lots(
+    posting: Posting, key: Key, entry: Entry, ids: dict[tuple[int, int, int], UUID]
+) -> None:
+    for lot in (*(lot for lot, _ in entry.draws), entry.lot):
+        if lot is not None and (*key, lot) in ids:
+            posting.lots[lot] = ids[*key, lot]
+
+
+async def page_of_entries(
+    connection: Connection, key: Key, before: int, currency: int | None, limit: int
+) -> list[StoredEntry]:
+    """At most `limit` entries below a sequence, newest first, with lots' ids."""
+    rows = await connection.fetch(_ENTRY_PAGE, *key, before, currency, limit)
+    result = [StoredEntry(_entry(row), _posting(tuple(row)[_ENTRY_WIDTH:])) for row in rows]
+    ids = await _lot_ids(connection, _lots_named((key, stored.entry) for stored in result))
+    for stored in result:
+        _name_lots(stored.posting, key, stored.entry, ids)
+    return result
+
+
+async def entries_onward(
+    connection: Connection, key: Key, after: int, limit: int
+) -> list[tuple[Entry, Posting | None]]:
+    """At most `limit` entries above a sequence, oldest first; None where the posting is missing."""
+    rows = await connection.fetch(_ENTRIES_ONWARD, *key, after, limit)
+    return [
+        (
+            _entry(row),
+            None if row[_ENTRY_WIDTH] is None else _posting(tuple(row)[_ENTRY_WIDTH:]),
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLot:
+    """A lot, what it was given for, and when its posting was recorded."""
+
+    lot: Lot
+    source: bytes | None
+    record_time: datetime
+
+
+async def page_of_lots(
+    connection: Connection,
+    key: Key,
+    before: int,
+    currency: int | None,
+    include_closed: bool,
+    limit: int,
+) -> list[StoredLot]:
+    """At most `limit` lots below a sequence, newest first."""
+    rows = await connection.fetch(_LOT_PAGE, *key, before, currency, include_closed, limit)
+    return [StoredLot(lot_of(row), row[15], row[16]) for row in rows]
+
+
+async def all_lots(connection: Connection, key: Key) -> list[Lot]:
+    """All lots of an account, also those of which nothing is left."""
+    return [lot_of(row) for row in await connection.fetch(_ALL_LOTS, *key)]
+
+
+async def all_counters(connection: Connection, key: Key) -> dict[tuple[int, int], list[int]]:
+    """All months of all counters of an account."""
+    rows = await connection.fetch(_ALL_COUNTERS, *key)
+    return {(row[0], row[1]): list(row[2]) for row in rows}
