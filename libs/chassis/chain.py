@@ -131,13 +131,12 @@ class Chain:
                     held_back = flood.admit(now) if call.reason == "OVERLOADED" else 0
                     if held_back is not None:
                         write(
-                            event="call",
                             method=name,
                             trace_id=call.trace.trace_id,
                             code=call.code,
                             reason=call.reason,
-                            held_back=held_back,
                             milliseconds=round((now - call.began) * 1000, 3),
+                            **({"held_back": held_back} if held_back else {}),
                             **call.fields,
                         )
 
@@ -341,6 +340,12 @@ def entrance(method: Method, chain: Next) -> Callable[[Any, Any], Awaitable[Any]
             authorization = ""
         call = Call(name, context, begin_trace(parent), time.monotonic(), authorization)
         bind_call(call)
-        return await chain(call, request)
+        try:
+            return await chain(call, request)
+        except grpc.aio.AbortError:
+            raise
+        except Exception:  # noqa: BLE001 - grpc would answer with the text of it
+            # Only what stands before `answer_refusals` gets here: a log that cannot be written.
+            return await _abort(call, status_of(Fault(uuid.uuid4().hex)))
 
     return enter

@@ -83,14 +83,14 @@ class AccessLog:
         self._log = logger("access")
 
     def write(self, **fields: object) -> None:
-        """Write one line; `fields` are ids, codes and numbers."""
+        """Write one line `call`; `fields` are ids, codes and numbers."""
         if _json_sink is None:
             self._log.info("call", **fields)
             return
         _, service, least = _json_sink
         if least > logging.INFO:
             return
-        fields["level"] = "info"
+        fields["event"], fields["level"] = "call", "info"
         fields["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
         fields["service"] = service
         self._lines.append(_encode(fields))
