@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +14,10 @@ from chassis.refusals import error_info, status_of_error, violations_of
 from loyalty.common.v1.clock_pb2_grpc import ClockServiceStub
 from loyalty.ledger.v1 import program_pb2
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
+from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
-from services.ledger.__main__ import build, opened, program_context
+from services.ledger.__main__ import build
+from services.ledger.__main__ import running as ledger_process
 from services.ledger.settings import LedgerSettings
 from services.ledger.store.programs import ProgramCache
 from testkit import keys
@@ -31,7 +33,7 @@ class RecordingSettler:
         self.calls: list[list[tuple[int, int]]] = []
         self.fails_after: int | None = None
 
-    async def settle(self, program: int, accounts: Sequence[tuple[int, int]]) -> None:
+    async def settle(self, accounts: Sequence[tuple[int, int]], /) -> None:
         """Move the due times of the accounts out of the way."""
         if self.fails_after is not None and len(self.calls) >= self.fails_after:
             raise RuntimeError("the process dies here")
@@ -50,6 +52,11 @@ class LedgerUnderTest:
     cache: ProgramCache
     rows: "asyncpg.Pool[asyncpg.Record]"
     channel: grpc.aio.Channel
+
+    @property
+    def points(self) -> Any:
+        """Accounts and their points."""
+        return LedgerServiceStub(self.channel)
 
     @property
     def programs(self) -> Any:
@@ -85,9 +92,12 @@ class LedgerUnderTest:
 
 @asynccontextmanager
 async def ledger_under_test(
-    database: TestDatabase, *, buckets: int = 8
+    database: TestDatabase, *, buckets: int = 8, recording: bool = False
 ) -> AsyncIterator[LedgerUnderTest]:
-    """Serve a ledger over a database; every call carries a token that may do everything."""
+    """Serve a ledger over a database; every call carries a token that may do everything.
+
+    With `recording` the clock's due accounts go to a settler that remembers instead of the lanes.
+    """
     settings = LedgerSettings(
         ledger_dsn=database.dsn,
         ledger_migration_dsn=database.owner_dsn,
@@ -98,13 +108,15 @@ async def ledger_under_test(
         drain_seconds=2.0,
         access_log_sample=0.0,
     )
-    async with opened(settings) as (pools, engine):
-        cache = ProgramCache(pools.reads)
-        settler = RecordingSettler(pools.lanes)
-        context = program_context(settings, pools, engine, cache, settler)
-        server = build(settings, context, keys.verifier())
+    async with (
+        ledger_process(settings) as (programs, ledger),
+        asyncpg.create_pool(database.dsn, min_size=1, max_size=4) as rows,
+    ):
+        settler = RecordingSettler(rows)
+        chosen = replace(programs, settler=settler) if recording else programs
+        server = build(settings, chosen, ledger, keys.verifier())
         async with running(server) as port, authorized_channel(port) as channel:
-            yield LedgerUnderTest(port, settler, cache, pools.lanes, channel)
+            yield LedgerUnderTest(port, settler, programs.cache, rows, channel)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Who is a member of a program, read one by one and in pages."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -134,3 +135,26 @@ async def test_a_page_token_of_another_program_is_refused(ledger: LedgerUnderTes
         )
 
         assert refused.reason == "INVALID_PAGE_TOKEN", text
+
+
+async def test_members_are_read_as_they_were_enrolled_by_call(ledger: LedgerUnderTest) -> None:
+    await ledger.create_program("p1")
+    for number in range(5):
+        await ledger.members.EnrolMember(
+            account_pb2.EnrolMemberRequest(
+                program="p1",
+                member=f"m{number}",
+                request_id="enrol",
+                effective_time=at(2020 + number),
+            )
+        )
+        # Members of one millisecond have no order among them.
+        await asyncio.sleep(0.003)
+
+    listed = await ledger.members.ListMembers(account_pb2.ListMembersRequest(program="p1"))
+    one = await ledger.members.GetMember(account_pb2.GetMemberRequest(program="p1", member="m3"))
+
+    assert [member.member for member in listed.members] == [f"m{number}" for number in range(5)]
+    assert one == listed.members[3]
+    assert one.enrol_time == at(2023)
+    assert one.state == resources_pb2.Account.OPEN
