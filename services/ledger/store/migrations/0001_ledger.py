@@ -10,6 +10,8 @@ down_revision = None
 
 # What is written here is never changed, not even by the service itself.
 append_only = ("posting", "entry")
+# An account and a name that a refused command made are taken away before anybody sees them.
+deletable = ("account", "directory")
 
 TABLES = (
     """
