@@ -116,7 +116,8 @@ class PathTable(Generic[T]):
         body, verb = raw_path, ""
         colon = raw_path.rfind(":")
         if colon > raw_path.rfind("/"):
-            body, verb = raw_path[:colon], raw_path[colon + 1 :]
+            # A colon without a verb is not the same as no colon.
+            body, verb = raw_path[:colon], raw_path[colon + 1 :] or ":"
         segments = body.split("/")
         if segments[0]:
             return None

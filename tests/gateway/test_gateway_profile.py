@@ -1,0 +1,261 @@
+"""The profile, on both doors, with parts missing; services that are down."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from chassis.refusals import error_info, status_of_error
+from kernel.refusals import MemberNotFound, ProgramNotFound
+from loyalty.gateway.v1 import credential_pb2, credential_pb2_grpc, profile_pb2, profile_pb2_grpc
+from loyalty.ledger.v1 import ledger_pb2, resources_pb2
+from services.gateway.__main__ import running
+from testkit import keys
+from testkit.servers import authorized_channel, metadata
+
+from tests.gateway.conftest import ADMIN, FakeLedger, gateway_settings
+
+PROFILE = "/v1/programs/p/members/m1"
+Request = profile_pb2.GetProfileRequest
+
+
+@pytest.fixture
+async def stub(ports, ledger) -> AsyncIterator[Any]:
+    async with authorized_channel(ports.grpc) as channel:
+        yield profile_pb2_grpc.ProfileServiceStub(channel)
+
+
+async def test_a_profile_has_its_parts(client, ledger):
+    ledger.answers["GetAccount"] = lambda request, _: resources_pb2.Account(
+        balances=[resources_pb2.Balance(currency="points", available=7)]
+    )
+    ledger.answers["ListExpirations"] = lambda request, _: ledger_pb2.ListExpirationsResponse(
+        expirations=[resources_pb2.Expiration(points=3)]
+    )
+    body = (await client.get(PROFILE)).json()
+
+    assert body["account"]["balances"][0]["available"] == "7"
+    assert body["expirations"][0]["points"] == "3"
+    assert body["unavailable"] == []
+    assert body["readTime"].startswith("20")
+
+
+async def test_the_parts_are_gathered_at_once(client, ledger):
+    arrived: list[str] = []
+    both = asyncio.Event()
+
+    async def wait(request, _):
+        arrived.append(type(request).__name__)
+        if len(arrived) == 2:
+            both.set()
+        await asyncio.wait_for(both.wait(), 5)
+        account = isinstance(request, ledger_pb2.GetAccountRequest)
+        return resources_pb2.Account() if account else ledger_pb2.ListExpirationsResponse()
+
+    ledger.answers |= {"GetAccount": wait, "ListExpirations": wait}
+    answer = await client.get(PROFILE)
+
+    assert answer.status_code == 200
+    assert answer.json()["unavailable"] == []
+
+
+def _break(request, _):
+    raise RuntimeError("broken")
+
+
+async def _hang(request, _):
+    await asyncio.sleep(3)
+    return resources_pb2.Account()
+
+
+MISSING = {
+    "a broken account": ({"GetAccount": _break}, ["ACCOUNT"]),
+    "a slow account": ({"GetAccount": _hang}, ["ACCOUNT"]),
+    "broken expirations": ({"ListExpirations": _break}, ["EXPIRATIONS"]),
+    "everything": ({"GetAccount": _break, "ListExpirations": _break}, ["ACCOUNT", "EXPIRATIONS"]),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+async def test_a_part_that_cannot_be_had_is_named(client, ledger, case):
+    answers, unavailable = MISSING[case]
+    ledger.answers |= answers
+    answer = await client.get(PROFILE)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["unavailable"] == unavailable
+    assert ("account" in answer.json()) == ("ACCOUNT" not in unavailable)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [(MemberNotFound("m1"), "MEMBER_NOT_FOUND"), (ProgramNotFound("p"), "PROGRAM_NOT_FOUND")],
+)
+async def test_who_is_not_found_has_no_profile(client, ledger, stub, refusal, reason):
+    def refuse(request, _):
+        raise refusal
+
+    ledger.answers |= {"GetAccount": refuse, "ListExpirations": _break}
+    answer = await client.get(PROFILE)
+
+    assert (answer.status_code, answer.json()["reason"]) == (404, reason)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.GetProfile(Request(program="p", member="m1"))
+    info = error_info(status_of_error(caught.value, ""))
+    assert info is not None
+    assert info.reason == reason
+
+
+async def test_the_grpc_door_takes_tokens_and_api_keys(stub, ledger, ports):
+    by_token = await stub.GetProfile(Request(program="p", member="m1"))
+    token = ledger.seen[-1][2]["authorization"]
+    by_key = await stub.GetProfile(Request(program="p", member="m1"), metadata=metadata(ADMIN))
+    minted = ledger.seen[-1][2]["authorization"]
+
+    assert (by_token.member, by_key.member) == ("m1", "m1")
+    assert token == f"Bearer {keys.token()}" or token.startswith("Bearer ey")
+    assert keys.verifier().identify(minted).identity.actor == ADMIN
+
+
+async def test_a_member_has_its_own_profile_on_the_grpc_door_only(stub):
+    own = metadata(keys.token(member="m1", program="p"))
+    profile = await stub.GetProfile(Request(program="p", member="m1"), metadata=own)
+
+    assert profile.member == "m1"
+    for other in (Request(program="p", member="m2"), Request(program="q", member="m1")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetProfile(other, metadata=own)
+        assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_stranger_gets_nothing_on_the_grpc_door(ports):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        profiles = profile_pb2_grpc.ProfileServiceStub(channel)
+        tokens = credential_pb2_grpc.CredentialServiceStub(channel)
+        for call in (
+            profiles.GetProfile(Request(program="p", member="m")),
+            profiles.GetProfile(Request(program="p", member="m"), metadata=metadata("unknown")),
+            tokens.IssueToken(credential_pb2.IssueTokenRequest()),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_the_grpc_door_answers_for_its_health_and_describes_itself(ports):
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        listing = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")]),
+            metadata=metadata(),
+        )
+        services = {
+            service.name
+            async for answer in listing
+            for service in answer.list_services_response.service
+        }
+
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    assert {"loyalty.gateway.v1.ProfileService", "loyalty.gateway.v1.CredentialService"} <= services
+
+
+async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: Path):
+    ledger = FakeLedger()
+    await ledger.start()
+    async with running(gateway_settings(tmp_path, ledger.port)) as ports:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{ports.http}",
+            headers={"authorization": f"Bearer {ADMIN}"},
+            trust_env=False,
+        ) as client:
+            ready = await client.get("/readyz")
+            await ledger.stop()
+            down = await client.post(
+                f"{PROFILE}:earn", json={"points": 1}, headers={"idempotency-key": "k"}
+            )
+            profile = await client.get(PROFILE)
+            await asyncio.sleep(1.1)
+            unready = await client.get("/readyz")
+            live = await client.get("/healthz")
+            await ledger.start(ledger.port)
+            again = None
+            for _ in range(50):
+                again = await client.get(f"{PROFILE}/account")
+                if again.status_code == 200:
+                    break
+                await asyncio.sleep(0.1)
+    await ledger.stop()
+
+    assert ready.status_code == 200
+    assert (down.status_code, down.json()["reason"]) == (503, "DEPENDENCY_UNAVAILABLE")
+    assert down.json()["metadata"] == {"dependency": "ledger"}
+    assert down.headers["retry-after"]
+    assert profile.json()["unavailable"] == ["ACCOUNT", "EXPIRATIONS"]
+    assert (unready.status_code, live.status_code) == (503, 200)
+    assert again is not None
+    assert again.status_code == 200
+
+
+async def test_a_ledger_that_restarts_is_called_again_where_that_does_no_harm(client, ledger):
+    from chassis.refusals import DependencyUnavailable
+
+    calls: list[str] = []
+
+    def fail_twice(request, _):
+        calls.append("call")
+        if len(calls) < 3:
+            raise DependencyUnavailable("database")
+        return ledger_pb2.EarnResponse(replayed=True)
+
+    ledger.answers["Earn"] = fail_twice
+    answer = await client.post(f"{PROFILE}:earn", json={"points": 1, "requestId": "r"})
+
+    assert (answer.status_code, len(calls)) == (200, 3)
+
+
+async def test_an_update_is_called_once_only(client, ledger):
+    from chassis.refusals import DependencyUnavailable
+
+    calls: list[str] = []
+
+    def fail(request, _):
+        calls.append("call")
+        raise DependencyUnavailable("database")
+
+    ledger.answers["UpdateProgramSettings"] = fail
+    answer = await client.patch("/v1/programs/p/settings", json={"settings": {}})
+
+    assert (answer.status_code, len(calls)) == (503, 1)
+    assert answer.json()["metadata"] == {"dependency": "database"}
+
+
+async def test_more_calls_than_are_taken_on_are_refused(tmp_path: Path, ledger):
+    release = asyncio.Event()
+
+    async def wait(request, _):
+        await release.wait()
+        return resources_pb2.Account()
+
+    ledger.answers["GetAccount"] = wait
+    async with running(gateway_settings(tmp_path, ledger.port, max_in_flight=4)) as ports:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{ports.http}",
+            headers={"authorization": f"Bearer {ADMIN}"},
+            trust_env=False,
+        ) as client:
+            calls = [
+                asyncio.create_task(client.get(f"{PROFILE}/account")) for _ in range(10)
+            ]
+            done, _ = await asyncio.wait(calls, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            while sum(call.done() for call in calls) < 6:
+                await asyncio.sleep(0.01)
+            release.set()
+            statuses = sorted([(await call).status_code for call in calls])
+
+    assert statuses == [200] * 4 + [429] * 6
