@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 import grpc
 import pytest
 from google.type import date_pb2
 
-from loyalty.ledger.v1 import program_pb2, resources_pb2
+from kernel.ids import bucket_of
+from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
+from services.ledger.store import save
+from services.ledger.store.programs import Connection
 from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
 
 Settings = program_pb2.ProgramSettings
@@ -457,3 +461,37 @@ async def test_a_program_has_at_most_32_currencies_even_if_they_race(
         "LIMIT_REACHED",
         {"limit_name": "currencies", "limit": "32", "count": "32"},
     )
+
+
+async def test_no_posting_is_decided_in_a_time_zone_that_is_changed_meanwhile(
+    ledger: LedgerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.create_program("p1", settings=Settings(program=General(auto_enrol=True)))
+    slow, quick = [
+        next(f"m{n}" for n in range(99) if bucket_of("acme", f"m{n}", 8) % 2 == lane)
+        for lane in (0, 1)
+    ]
+    mark_posted = save.mark_posted
+    decided, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def pausing(connection: Connection, programs: Iterable[int]) -> dict[int, int]:
+        if not decided.is_set():
+            decided.set()
+            await goes_on.wait()
+        return await mark_posted(connection, programs)
+
+    def earn(member: str) -> Awaitable[Any]:
+        request = ledger_pb2.EarnRequest(program="p1", member=member, request_id="r", points=1)
+        answer: Awaitable[Any] = ledger.points.Earn(request)
+        return answer
+
+    monkeypatch.setattr(save, "mark_posted", pausing)
+    first = asyncio.ensure_future(earn(slow))
+    await asyncio.wait_for(decided.wait(), 10)
+    await update(ledger, settings=Settings(program=General(time_zone="Asia/Tokyo")))
+    await earn(quick)
+    goes_on.set()
+    await first
+    revisions = await ledger.rows.fetch("SELECT revision FROM posting")
+
+    assert [row["revision"] for row in revisions] == [2, 2]

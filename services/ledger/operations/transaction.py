@@ -272,7 +272,8 @@ class Transaction:
         if not first:
             return
         marked = await save.mark_posted(self._connection, sorted(first))
-        if any(revision != first[program] for program, revision in marked.items()):
+        # Another transaction may have marked it first, in a revision that this one never saw.
+        if any(marked.get(program) != revision for program, revision in first.items()):
             raise RevisionMoved
 
     async def _forget_unused(self) -> None:
