@@ -37,7 +37,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 .PHONY: run
 run: venv ## Run the whole suite here, with a database of its own in $LOYALTY_HOME (.loyalty).
-	@exec $(BIN)/python -m services
+	@exec $(BIN)/python -m services --with-parent
 
 .PHONY: test
 test: venv ## Run all tests. TESTS='path …' runs some, ARGS='…' is handed to pytest.
@@ -50,14 +50,14 @@ check: venv ## Lint, types, imports and contracts; no tests.
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint
-	$(BIN)/buf format --diff --exit-code protos/loyalty
+	$(BIN)/buf format --diff --exit-code --path protos/loyalty
 	$(BIN)/buf breaking --against $(RECORD)
 
 .PHONY: format
 format: venv ## Format the code and the contracts, and mend what the linter can.
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
-	$(BIN)/buf format --write protos/loyalty
+	$(BIN)/buf format --write --path protos/loyalty
 
 .PHONY: generate
 generate: venv ## Write the stubs and the gateway's descriptors from protos/.

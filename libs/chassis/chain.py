@@ -110,7 +110,10 @@ class Chain:
             steps.append(self._identify)
         if method.read is not None:
             steps += [self._read_request, self._check_shape]
-        steps += [self._set_deadline, self._admit]
+        steps.append(self._set_deadline)
+        # A server that is busy is in good health: asking must not be what is refused.
+        if method.streams or not method.open:
+            steps.append(self._admit)
         chain = handler
         for step in reversed(steps):
             chain = step(method, chain)
@@ -289,7 +292,13 @@ async def _abort(call: Call, status: status_pb2.Status) -> Any:
     info = error_info(status)
     code = _STATUS_CODES.get(status.code, GRPC_CODES[Code.INTERNAL])
     call.code, call.reason = code.name, "" if info is None else info.reason
-    await call.context.abort(code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+    try:
+        await call.context.abort(code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+    except grpc.aio.AbortError:
+        raise
+    except Exception:  # noqa: BLE001 - grpc has no name for it: the caller has gone meanwhile
+        call.code = "CANCELLED"
+        raise grpc.aio.AbortError from None
 
 
 def unary(handler: Callable[[Any, Any], Awaitable[Any]], write: Callable[[Any], bytes]) -> Next:

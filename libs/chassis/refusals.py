@@ -20,9 +20,10 @@ STATUS_KEY: Final = "grpc-status-details-bin"
 
 # A status travels in HTTP/2 trailers, of which clients take 8 KiB; what a caller can make long is
 # cut, so that the refusal itself always arrives.
-_MESSAGE_CHARS_MAX = 300
+_MESSAGE_CHARS_MAX = 240
 _VALUE_CHARS_MAX = 200
 _VIOLATIONS_MAX = 16
+_VIOLATIONS_BYTES_MAX = 2000
 
 GRPC_CODES: Final[dict[Code, grpc.StatusCode]] = {
     code: next(each for each in grpc.StatusCode if each.value[0] == code.value) for code in Code
@@ -163,6 +164,8 @@ def _bad_request(violations: tuple[FieldViolation, ...]) -> error_details_pb2.Ba
             field=violation.field[:_VALUE_CHARS_MAX],
             description=violation.description[:_VALUE_CHARS_MAX],
         )
+        if bad.ByteSize() > _VIOLATIONS_BYTES_MAX:
+            break
     return bad
 
 

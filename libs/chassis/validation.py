@@ -1,8 +1,8 @@
 """The shape of requests: what the annotations in the protos say, and what every database needs.
 
 The rules are compiled once for each message, by protovalidate. Besides them, two things hold for
-every message, because no store can keep anything else: a text has no NUL, and a time lies within
-the years 1900 to 2999.
+every message, because no store can keep anything else: a text has no NUL, and a time is one that
+`google.protobuf.Timestamp` allows, in the years 1 to 9999.
 """
 
 import re
@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 from buf.validate import validate_pb2
 from kernel.refusals import FieldViolation, InvalidField
 
-TIME_SECONDS_MIN: Final = -2_208_988_800
-TIME_SECONDS_MAX: Final = 32_503_679_999
-"""1900-01-01T00:00:00Z and 2999-12-31T23:59:59Z."""
+TIME_SECONDS_MIN: Final = -62_135_596_800
+TIME_SECONDS_MAX: Final = 253_402_300_799
+"""0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z."""
 
 _VIOLATIONS_MAX = 100
 _NUL = "must not have a NUL character"
-_TIME = "must be a time of the years 1900 to 2999"
+_TIME = "must be a time of the years 1 to 9999"
 _TIMESTAMP = "google.protobuf.Timestamp"
 
 _violations_of_rules = protovalidate.Validator().collect_violations
@@ -38,11 +38,13 @@ def validate(message: Message) -> None:
     found: list[FieldViolation] = []
     _look(message, "", _plan_of(message.DESCRIPTOR), found)
     if broken or found:
-        by_rules = (
+        by_rules = [
             FieldViolation(_path_of(each.proto), each.proto.message)
             for each in broken[:_VIOLATIONS_MAX]
-        )
-        raise InvalidField(*by_rules, *found[:_VIOLATIONS_MAX])
+        ]
+        named = {each.field for each in by_rules}
+        others = [each for each in found[:_VIOLATIONS_MAX] if each.field not in named]
+        raise InvalidField(*by_rules, *others)
 
 
 def _path_of(violation: Any) -> str:

@@ -148,10 +148,13 @@ def test_data_of_another_major_version_is_refused(server: EmbeddedPostgres) -> N
 
 
 def test_a_server_that_cannot_start_gives_its_reason(folder: Path) -> None:
+    good = EmbeddedPostgres(folder, SETTINGS)
+    good.start()
+    good.stop()
     server = EmbeddedPostgres(folder, {**SETTINGS, "shared_buffers": "nonsense"})
 
     with pytest.raises(PostgresUnavailable, match="shared_buffers"):
-        server.start(timeout_s=1.0)
+        server.start(timeout_s=2.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
