@@ -47,6 +47,11 @@ _NOT_FOUND = {
     "COUNTER_NOT_FOUND": "counter",
     "EXPIRY_STRATEGY_NOT_FOUND": "strategy",
     "POSTING_NOT_FOUND": "posting",
+    "EVENT_NOT_FOUND": "event",
+    "EVENT_TYPE_UNKNOWN": "type",
+    "EARNING_RULE_NOT_FOUND": "rule",
+    "LADDER_NOT_FOUND": "ladder",
+    "AUDIENCE_NOT_FOUND": "audience",
 }
 _EXISTS = {
     "ORGANIZATION_EXISTS": ("organization",),
@@ -54,6 +59,9 @@ _EXISTS = {
     "CURRENCY_EXISTS": ("currency",),
     "COUNTER_EXISTS": ("counter",),
     "MEMBER_EXISTS": ("member",),
+    "EARNING_RULE_EXISTS": ("rule",),
+    "LADDER_EXISTS": ("ladder",),
+    "AUDIENCE_EXISTS": ("audience",),
     "REQUEST_ID_REUSED": ("request_id", "posting"),
 }
 _RULE_SAID_NO = {
@@ -69,6 +77,9 @@ _RULE_SAID_NO = {
     "NOT_SANDBOX": (),
     "CLOCK_GOES_BACK": ("now",),
     "SETTING_FIXED": ("field",),
+    "MONEY_CURRENCY_MISMATCH": ("currency", "expected"),
+    "TIER_IN_USE": ("tier",),
+    "RANGES_OVERLAP": ("audience", "group"),
 }
 
 # Keys that any refusal of an operation within a larger request may add.

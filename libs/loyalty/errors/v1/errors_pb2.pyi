@@ -68,6 +68,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The program has no expiry strategy of that name. Metadata: `strategy`."""
     POSTING_NOT_FOUND: _Reason.ValueType  # 46
     """No such posting in the program. Metadata: `posting`."""
+    EVENT_NOT_FOUND: _Reason.ValueType  # 47
+    """No such event in the program. Metadata: `event`."""
+    EVENT_TYPE_UNKNOWN: _Reason.ValueType  # 48
+    """The catalogue has no such event type, or it is hidden from configuration. Metadata: `type`."""
+    EARNING_RULE_NOT_FOUND: _Reason.ValueType  # 49
+    """No such earning rule in the program. Metadata: `rule`."""
+    LADDER_NOT_FOUND: _Reason.ValueType  # 50
+    """No such ladder in the program. Metadata: `ladder`."""
+    AUDIENCE_NOT_FOUND: _Reason.ValueType  # 51
+    """No such audience in the program. Metadata: `audience`."""
     ORGANIZATION_EXISTS: _Reason.ValueType  # 60
     """The organization's id is taken. Metadata: `organization`."""
     PROGRAM_EXISTS: _Reason.ValueType  # 61
@@ -80,6 +90,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The member is enrolled already, and not by this request id. Metadata: `member`."""
     REQUEST_ID_REUSED: _Reason.ValueType  # 65
     """The request id is recorded for another request of this member. Metadata: `request_id`, `posting`."""
+    EARNING_RULE_EXISTS: _Reason.ValueType  # 66
+    """The earning rule's id is taken in this program. Metadata: `rule`."""
+    LADDER_EXISTS: _Reason.ValueType  # 67
+    """The ladder's id is taken in this program. Metadata: `ladder`."""
+    AUDIENCE_EXISTS: _Reason.ValueType  # 68
+    """The audience's id is taken in this program. Metadata: `audience`."""
     PRECONDITION_CHANGED: _Reason.ValueType  # 80
     """What the caller's decision rested on has changed; nothing was applied. Metadata: `version` and
     `expected_version`, or `counter`, `expected` and `actual`.
@@ -110,6 +126,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A sandbox's clock moves forward only. Metadata: `now`."""
     SETTING_FIXED: _Reason.ValueType  # 111
     """The setting cannot change any more. Metadata: `field`."""
+    MONEY_CURRENCY_MISMATCH: _Reason.ValueType  # 112
+    """Money of another currency than the program's. Metadata: `currency`, `expected`."""
+    TIER_IN_USE: _Reason.ValueType  # 113
+    """Members stand on the tier. Metadata: `tier`."""
+    RANGES_OVERLAP: _Reason.ValueType  # 114
+    """The range overlaps that of another audience of the group. Metadata: `audience`, `group`."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a call was refused.
@@ -166,6 +188,16 @@ EXPIRY_STRATEGY_NOT_FOUND: Reason.ValueType  # 45
 """The program has no expiry strategy of that name. Metadata: `strategy`."""
 POSTING_NOT_FOUND: Reason.ValueType  # 46
 """No such posting in the program. Metadata: `posting`."""
+EVENT_NOT_FOUND: Reason.ValueType  # 47
+"""No such event in the program. Metadata: `event`."""
+EVENT_TYPE_UNKNOWN: Reason.ValueType  # 48
+"""The catalogue has no such event type, or it is hidden from configuration. Metadata: `type`."""
+EARNING_RULE_NOT_FOUND: Reason.ValueType  # 49
+"""No such earning rule in the program. Metadata: `rule`."""
+LADDER_NOT_FOUND: Reason.ValueType  # 50
+"""No such ladder in the program. Metadata: `ladder`."""
+AUDIENCE_NOT_FOUND: Reason.ValueType  # 51
+"""No such audience in the program. Metadata: `audience`."""
 ORGANIZATION_EXISTS: Reason.ValueType  # 60
 """The organization's id is taken. Metadata: `organization`."""
 PROGRAM_EXISTS: Reason.ValueType  # 61
@@ -178,6 +210,12 @@ MEMBER_EXISTS: Reason.ValueType  # 64
 """The member is enrolled already, and not by this request id. Metadata: `member`."""
 REQUEST_ID_REUSED: Reason.ValueType  # 65
 """The request id is recorded for another request of this member. Metadata: `request_id`, `posting`."""
+EARNING_RULE_EXISTS: Reason.ValueType  # 66
+"""The earning rule's id is taken in this program. Metadata: `rule`."""
+LADDER_EXISTS: Reason.ValueType  # 67
+"""The ladder's id is taken in this program. Metadata: `ladder`."""
+AUDIENCE_EXISTS: Reason.ValueType  # 68
+"""The audience's id is taken in this program. Metadata: `audience`."""
 PRECONDITION_CHANGED: Reason.ValueType  # 80
 """What the caller's decision rested on has changed; nothing was applied. Metadata: `version` and
 `expected_version`, or `counter`, `expected` and `actual`.
@@ -208,4 +246,10 @@ CLOCK_GOES_BACK: Reason.ValueType  # 110
 """A sandbox's clock moves forward only. Metadata: `now`."""
 SETTING_FIXED: Reason.ValueType  # 111
 """The setting cannot change any more. Metadata: `field`."""
+MONEY_CURRENCY_MISMATCH: Reason.ValueType  # 112
+"""Money of another currency than the program's. Metadata: `currency`, `expected`."""
+TIER_IN_USE: Reason.ValueType  # 113
+"""Members stand on the tier. Metadata: `tier`."""
+RANGES_OVERLAP: Reason.ValueType  # 114
+"""The range overlaps that of another audience of the group. Metadata: `audience`, `group`."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -589,6 +589,7 @@ class Source(_message.Message):
     RATE_FIELD_NUMBER: _builtins.int
     ROUNDING_FIELD_NUMBER: _builtins.int
     EXCLUDED_FIELD_NUMBER: _builtins.int
+    RULESET_FIELD_NUMBER: _builtins.int
     event: _builtins.str
     """Optional. The event's id, up to 128 visible ASCII characters."""
     rule: _builtins.str
@@ -597,6 +598,8 @@ class Source(_message.Message):
     """Optional. Points for one unit of the value, a decimal number."""
     rounding: _builtins.str
     """Optional. How the product of value and rate was rounded, such as `FLOOR`."""
+    ruleset: _builtins.int
+    """Optional. The version of the ruleset that decided."""
     @_builtins.property
     def value(self) -> _money_pb2.Money:
         """Optional. The value that the rule read."""
@@ -614,10 +617,11 @@ class Source(_message.Message):
         rate: _builtins.str = ...,
         rounding: _builtins.str = ...,
         excluded: _abc.Iterable[_builtins.str] | None = ...,
+        ruleset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "excluded", b"excluded", "rate", b"rate", "rounding", b"rounding", "rule", b"rule", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "excluded", b"excluded", "rate", b"rate", "rounding", b"rounding", "rule", b"rule", "ruleset", b"ruleset", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
