@@ -25,7 +25,16 @@ SCOPES: Final = frozenset(
         "programs:write",
         "members:read",
         "members:write",
+        "events:read",
+        "events:write",
+        "rules:read",
+        "rules:write",
+        "tiers:read",
+        "tiers:write",
+        "audiences:read",
+        "audiences:write",
         "changes:read",
+        "service",
         "platform",
         "me",
     }
@@ -33,6 +42,8 @@ SCOPES: Final = frozenset(
 """Every scope that a credential can carry."""
 
 MEMBER_SCOPE: Final = "me"
+SERVICE_SCOPE: Final = "service"
+"""Carried by the suite's own jobs only: streams show them the changes of all organizations."""
 
 _TOKEN_CHARS_MAX = 4096
 _CACHE_MAX = 10_000

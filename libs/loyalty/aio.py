@@ -111,7 +111,7 @@ class AsyncClient:
         channel = self._channels.get((service, prepared))
         if channel is None:
             target = self._options.target(service)
-            arguments = self._options.channel_arguments()
+            arguments = self._options.channel_arguments(target)
             interceptors = [_UnaryUnary(self), _UnaryStream(self)] if prepared else None
             if self._options.tls is None:
                 channel = grpc.aio.insecure_channel(

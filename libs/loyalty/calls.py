@@ -165,11 +165,13 @@ class Options:
     tls: grpc.ChannelCredentials | None = None
     plaintext: bool = False
 
-    def channel_arguments(self) -> list[tuple[str, int | str]]:
-        """The arguments of every channel."""
+    def channel_arguments(self, target: str) -> list[tuple[str, int | str]]:
+        """The arguments of a channel to an address."""
         return [
             ("grpc.service_config", self.retry.service_config()),
             ("grpc.enable_retries", 1),
+            # A proxy in the environment does not reach this machine's own ports.
+            ("grpc.enable_http_proxy", int(not _is_loopback(target))),
             ("grpc.max_receive_message_length", 64 * 2**20),
             ("grpc.max_send_message_length", 64 * 2**20),
         ]
@@ -265,10 +267,22 @@ def credential_of(environ: Mapping[str, str]) -> Credential:
 
 
 def options_of(environ: Mapping[str, str], retry: RetryPolicy | None = None) -> Options:
-    """Options from the environment; LOYALTY_PLAINTEXT=1 allows addresses that are not loopback."""
+    """Options from the environment.
+
+    LOYALTY_TLS_CA_PATH turns on TLS, with LOYALTY_TLS_CERTIFICATE_PATH and LOYALTY_TLS_KEY_PATH where
+    the services ask for a certificate. LOYALTY_PLAINTEXT=1 allows addresses beyond loopback without.
+    """
+    tls = None
+    if environ.get("LOYALTY_TLS_CA_PATH"):
+        names = ("LOYALTY_TLS_CA_PATH", "LOYALTY_TLS_KEY_PATH", "LOYALTY_TLS_CERTIFICATE_PATH")
+        paths = [environ.get(name) for name in names]
+        tls = grpc.ssl_channel_credentials(
+            *(Path(path).read_bytes() if path else None for path in paths)
+        )
     return Options(
         addresses_of(environ),
         retry=retry or RetryPolicy(),
+        tls=tls,
         plaintext=environ.get("LOYALTY_PLAINTEXT") == "1",
     )
 

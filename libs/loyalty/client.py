@@ -178,7 +178,7 @@ class Client:
             return channel
 
     def _connect(self, target: str) -> grpc.Channel:
-        arguments = self._options.channel_arguments()
+        arguments = self._options.channel_arguments(target)
         if self._options.tls is None:
             return grpc.insecure_channel(target, options=arguments)
         return grpc.secure_channel(target, self._options.tls, options=arguments)

@@ -39,9 +39,12 @@ class Page:
 
 
 async def watch_changes(
-    context: LedgerContext, organization: str, cursors: Mapping[int, int], buckets: Sequence[int]
+    context: LedgerContext,
+    organization: str | None,
+    cursors: Mapping[int, int],
+    buckets: Sequence[int],
 ) -> AsyncIterator[Page]:
-    """Pages of an organization's changes after the cursors, without end, with heartbeats."""
+    """Pages of an organization's changes (None: of all) after the cursors, without end."""
     known = range(context.environment.buckets)
     wanted = sorted(set(buckets) & set(known)) if buckets else list(known)
     position = {bucket: cursors.get(bucket, 0) for bucket in wanted}
@@ -78,16 +81,16 @@ async def _behind(context: LedgerContext, position: Mapping[int, int]) -> list[S
 
 
 async def _read(
-    context: LedgerContext, organization: str, stretches: Sequence[Stretch]
+    context: LedgerContext, organization: str | None, stretches: Sequence[Stretch]
 ) -> list[PostingChange | ProgramMove]:
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         places, programs = await stream.moves(connection, stretches)
-        mine = [place for place in places if place.organization == organization]
+        mine = [place for place in places if organization in (None, place.organization)]
         stored = await history.read_postings(
             connection, [(place.bucket, place.sequence) for place in mine]
         )
     changes: dict[tuple[int, int], PostingChange | ProgramMove] = {
-        (move.bucket, move.sequence): move for move in programs if move.organization == organization
+        (move.bucket, move.sequence): move for move in programs if organization in (None, move.organization)
     }
     for place in mine:
         found = stored[place.bucket, place.sequence]

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from chassis.call import log_fields, remaining_seconds
+from chassis.identity import SERVICE_SCOPE, current_identity
 from chassis.paging import decode_token, encode_token, page_size
 from chassis.refusals import status_of
 from kernel.refusals import FieldViolation, InvalidField, Refusal
@@ -244,12 +245,13 @@ class LedgerServicer(LedgerServiceServicer):
     async def WatchChanges(
         self, request: ledger_pb2.WatchChangesRequest, context: Context
     ) -> AsyncIterator[ledger_pb2.WatchChangesResponse]:
-        """Stream the changes of the caller's organization."""
-        organization = current_caller().organization
+        """Stream the changes of the caller's organization, or to a service those of all."""
+        caller = current_identity()
+        organization = None if SERVICE_SCOPE in caller.scopes else caller.organization
         async for page in watch_changes(
             self._ledger, organization, dict(request.cursors), list(request.buckets)
         ):
-            yield _changes(page, organization)
+            yield _changes(page)
 
     async def _one(
         self, request: ledger_pb2.PostRequest, validate_only: bool, *, indexed: bool = False
@@ -289,7 +291,7 @@ def _listing(name: str, request: _Listing) -> tuple[Member, dict[str, object]]:
     return Member(organization, request.program, request.member), query
 
 
-def _changes(page: Page, organization: str) -> ledger_pb2.WatchChangesResponse:
+def _changes(page: Page) -> ledger_pb2.WatchChangesResponse:
     response = ledger_pb2.WatchChangesResponse(cursors=dict(page.cursors))
     if page.current_time is not None:
         response.current_time.CopyFrom(translate.stamp(page.current_time))
@@ -299,7 +301,7 @@ def _changes(page: Page, organization: str) -> ledger_pb2.WatchChangesResponse:
             response.changes.add(
                 bucket=place.bucket,
                 sequence=place.sequence,
-                organization=organization,
+                organization=place.organization,
                 program=place.program,
                 record_time=translate.stamp(posting.record_time),
                 posting=translate.posting_message(posting, place.program, each.policy),
@@ -308,7 +310,7 @@ def _changes(page: Page, organization: str) -> ledger_pb2.WatchChangesResponse:
             response.changes.add(
                 bucket=each.bucket,
                 sequence=each.sequence,
-                organization=organization,
+                organization=each.organization,
                 program=each.program,
                 record_time=translate.stamp(each.record_time),
                 program_changed=resources_pb2.ProgramChanged(revision=each.revision),

@@ -128,7 +128,8 @@ class LedgerServiceStub:
     Refusals: none but the shared ones.
     """
     WatchChanges: _grpc.UnaryStreamMultiCallable[_ledger_pb2.WatchChangesRequest, _ledger_pb2.WatchChangesResponse]
-    """Streams changes of the caller's organization from the cursors given, and goes on as they happen.
+    """Streams changes of the caller's organization (to a service of the suite, those of all) from the
+    cursors given, and goes on as they happen.
     A bucket without a cursor starts at its beginning. A heartbeat, at least every ten seconds,
     carries cursors and no change.
 
@@ -234,7 +235,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Refusals: none but the shared ones.
     """
     WatchChanges: _aio.UnaryStreamMultiCallable[_ledger_pb2.WatchChangesRequest, _ledger_pb2.WatchChangesResponse]  # type: ignore[assignment]
-    """Streams changes of the caller's organization from the cursors given, and goes on as they happen.
+    """Streams changes of the caller's organization (to a service of the suite, those of all) from the
+    cursors given, and goes on as they happen.
     A bucket without a cursor starts at its beginning. A heartbeat, at least every ten seconds,
     carries cursors and no change.
 
@@ -421,7 +423,8 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.WatchChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ledger_pb2.WatchChangesResponse], _abc.AsyncIterator[_ledger_pb2.WatchChangesResponse]]:
-        """Streams changes of the caller's organization from the cursors given, and goes on as they happen.
+        """Streams changes of the caller's organization (to a service of the suite, those of all) from the
+        cursors given, and goes on as they happen.
         A bucket without a cursor starts at its beginning. A heartbeat, at least every ten seconds,
         carries cursors and no change.
 

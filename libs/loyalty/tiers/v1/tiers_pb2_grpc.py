@@ -188,7 +188,8 @@ class TierServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchChanges(self, request, context):
-        """Streams changes of the caller's organization from the cursors given, and goes on as they happen.
+        """Streams changes of the caller's organization (to a service of the suite, those of all) from the
+        cursors given, and goes on as they happen.
         A bucket without a cursor starts at its beginning. A heartbeat, at least every ten seconds,
         carries cursors and no change.
 

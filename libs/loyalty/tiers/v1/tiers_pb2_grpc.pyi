@@ -89,7 +89,8 @@ class TierServiceStub:
     Refusals: MEMBER_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     WatchChanges: _grpc.UnaryStreamMultiCallable[_tiers_pb2.WatchChangesRequest, _tiers_pb2.WatchChangesResponse]
-    """Streams changes of the caller's organization from the cursors given, and goes on as they happen.
+    """Streams changes of the caller's organization (to a service of the suite, those of all) from the
+    cursors given, and goes on as they happen.
     A bucket without a cursor starts at its beginning. A heartbeat, at least every ten seconds,
     carries cursors and no change.
 
@@ -157,7 +158,8 @@ class TierServiceAsyncStub(TierServiceStub):
     Refusals: MEMBER_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     WatchChanges: _aio.UnaryStreamMultiCallable[_tiers_pb2.WatchChangesRequest, _tiers_pb2.WatchChangesResponse]  # type: ignore[assignment]
-    """Streams changes of the caller's organization from the cursors given, and goes on as they happen.
+    """Streams changes of the caller's organization (to a service of the suite, those of all) from the
+    cursors given, and goes on as they happen.
     A bucket without a cursor starts at its beginning. A heartbeat, at least every ten seconds,
     carries cursors and no change.
 
@@ -282,7 +284,8 @@ class TierServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tiers_pb2.WatchChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_tiers_pb2.WatchChangesResponse], _abc.AsyncIterator[_tiers_pb2.WatchChangesResponse]]:
-        """Streams changes of the caller's organization from the cursors given, and goes on as they happen.
+        """Streams changes of the caller's organization (to a service of the suite, those of all) from the
+        cursors given, and goes on as they happen.
         A bucket without a cursor starts at its beginning. A heartbeat, at least every ten seconds,
         carries cursors and no change.
 
