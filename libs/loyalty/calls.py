@@ -269,8 +269,8 @@ def credential_of(environ: Mapping[str, str]) -> Credential:
 def options_of(environ: Mapping[str, str], retry: RetryPolicy | None = None) -> Options:
     """Options from the environment.
 
-    LOYALTY_TLS_CA_PATH turns on TLS, with LOYALTY_TLS_CERTIFICATE_PATH and LOYALTY_TLS_KEY_PATH where
-    the services ask for a certificate. LOYALTY_PLAINTEXT=1 allows addresses beyond loopback without.
+    LOYALTY_TLS_CA_PATH turns on TLS, with LOYALTY_TLS_CERTIFICATE_PATH and LOYALTY_TLS_KEY_PATH
+    where services ask for a certificate. LOYALTY_PLAINTEXT=1 allows other hosts without TLS.
     """
     tls = None
     if environ.get("LOYALTY_TLS_CA_PATH"):

@@ -159,14 +159,6 @@ def test_every_method_is_in_its_services_scope_table(
     assert set(table) == expected
 
 
-def test_every_package_with_methods_has_a_service(
-    files: list[descriptor_pb2.FileDescriptorProto],
-) -> None:
-    packages = {file.package for file in files if file.service} - {"loyalty.common.v1"}
-
-    assert packages == {f"loyalty.{service}.v1" for service in SERVICES}
-
-
 def test_generated_code_is_what_the_protos_say(tmp_path: Path) -> None:
     descriptors = "services/gateway/http/descriptors.binpb"
     made = run(

@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.audience`, a folder a version."""

@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.audience.v1`, written by `make generate`."""

@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.rules`, a folder a version."""

@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.rules.v1`, written by `make generate`."""

@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.tiers`, a folder a version."""

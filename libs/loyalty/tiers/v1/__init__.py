@@ -1,0 +1,1 @@
+"""Stubs of `loyalty.tiers.v1`, written by `make generate`."""
