@@ -34,6 +34,7 @@ HEALTH: Final = "grpc.health.v1.Health"
 REFLECTION: Final = "grpc.reflection.v1alpha.ServerReflection"
 
 _OPEN_STREAMS_MAX = 64
+_NOTICE_SECONDS = 0.02
 # Above this grpc itself refuses, and cannot say why as we do.
 _TRANSPORT_SLACK = 2
 _LOGGED = ("program", "member", "request_id", "posting")
@@ -108,6 +109,8 @@ class Server:
         server, self._server = self._server, None
         logger("server").info("draining", in_flight=self._chain.limits.unary.now)
         await self._health.enter_graceful_shutdown()
+        # Whoever watches health hears it before the streams end, that one included.
+        await asyncio.sleep(_NOTICE_SECONDS)
         self._interceptor.drain()
         await server.stop(self._settings.drain_seconds)
         self._chain.access_log.flush()

@@ -17,6 +17,8 @@ def cluster(postgres: TestPostgres) -> Iterator[Cluster]:
     try:
         cluster.start()
         yield cluster
+        faults = [fault for process in cluster.processes for fault in process.faults()]
+        assert faults == []
     finally:
         cluster.stop()
         postgres.drop(database.name)

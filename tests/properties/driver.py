@@ -251,6 +251,25 @@ def assert_same_refusal(theirs: Refused, ours: Refused) -> None:
     assert both == ours.metadata, (theirs.reason, theirs.metadata, ours.metadata)
 
 
+def differences(theirs: Sequence[Entry], ours: Sequence[Entry]) -> list[str]:
+    """What differs between two lists of entries, field by field."""
+    found = [] if len(theirs) == len(ours) else [f"{len(theirs)} entries, not {len(ours)}"]
+    for their, our in zip(theirs, ours, strict=False):
+        both = zip(vars(their).items(), vars(our).values(), strict=True)
+        found += [
+            f"entry {our.sequence} {our.kind} {name}: {value!r}, not {expected!r}"
+            for (name, value), expected in both
+            if value != expected
+        ]
+    return found
+
+
+def assert_same_answer(theirs: Answer, ours: Answer) -> None:
+    """Every field of every entry, the version, the value, and whether it is a replay."""
+    assert differences(theirs.entries, ours.entries) == []
+    assert theirs == ours
+
+
 def assert_same_account(message: resources_pb2.Account, model: Program, account: Account) -> None:
     """Every number of the account but its counters."""
     shown = {
@@ -295,7 +314,7 @@ def assert_same_history(driver: Driver, model: Program, account: Account, size: 
     """Entries, lots and expirations, read in pages of `size`."""
     member = account.member
     rows = driver.pages("ListEntries", "entries", size, member=member)
-    assert driver.entries(member, rows[::-1]) == tuple(account.entries)
+    assert differences(driver.entries(member, rows[::-1]), account.entries) == []
     times = [instant(row.record_time) for row in rows[::-1]]
     assert times == sorted(times), "record times go back"
     assert all(time <= model.now for time in times)

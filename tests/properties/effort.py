@@ -1,6 +1,7 @@
 """How hard the property tests look, and the seed they print.
 
-`HYPOTHESIS_PROFILE=long` looks for an hour or so; `LOYALTY_TEST_SEED=n` repeats what was printed.
+`HYPOTHESIS_PROFILE=long` looks for an hour or so, `raw` shows the first failure as it was found;
+`LOYALTY_TEST_SEED=n` repeats what was printed.
 """
 
 import os
@@ -8,9 +9,13 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
+LONG = PROFILE == "long"
+PHASES = (Phase.generate,) if PROFILE == "raw" else (Phase.generate, Phase.shrink)
+# Most of it for making a failure small.
+TIMEOUT_SECONDS = 7200 if LONG else 600
 SEED = int(os.environ.get("LOYALTY_TEST_SEED") or random.SystemRandom().randrange(2**32))
 
 T = TypeVar("T", bound=Callable[..., object])
@@ -24,6 +29,8 @@ def effort(examples: int, steps: int = 1) -> settings:
         deadline=None,
         database=None,
         print_blob=True,
+        report_multiple_bugs=False,
+        phases=PHASES,
         suppress_health_check=list(HealthCheck),
     )
 

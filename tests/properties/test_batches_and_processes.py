@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties import generators as some
-from tests.properties.driver import Driver, Ledger, assert_same_account, assert_same_history
+from tests.properties.driver import (
+    Driver,
+    Ledger,
+    assert_same_account,
+    assert_same_answer,
+    assert_same_history,
+)
 from tests.properties.effort import effort, seeded
 from tests.properties.ledger_process import Cluster
 from tests.properties.model import Program
@@ -130,8 +136,10 @@ def test_three_processes_are_one(three: list[Ledger]) -> None:
             if isinstance(ours, Refused):
                 assert isinstance(theirs, Refused)
                 assert theirs.reason == ours.reason
+            elif isinstance(theirs, Refused):
+                raise theirs
             else:
-                assert theirs == ours
+                assert_same_answer(theirs, ours)
         assert_same_state(driver, model)
 
     check()
