@@ -236,3 +236,58 @@ async def test_the_clock_can_leap_over_many_due_times_at_once(ledger: LedgerUnde
 
     assert (moved, again) == ((2030, 20), (2030, 0))
     assert left == 0
+
+
+async def test_a_clock_that_moves_under_load_leaves_a_book_that_agrees(
+    ledger: LedgerUnderTest,
+) -> None:
+    soon = resources_pb2.ExpiryStrategy(
+        strategy="soon", kind=resources_pb2.ExpiryStrategy.FIXED, days=20
+    )
+    await ledger.create_program(
+        "p1",
+        sandbox=True,
+        start_time=at(2026),
+        settings=program_pb2.ProgramSettings(
+            program=program_pb2.GeneralSettings(auto_enrol=True),
+            points=program_pb2.PointsSettings(expiry=[soon]),
+        ),
+    )
+
+    async def earn(caller: int) -> None:
+        for number in range(40):
+            await ledger.points.Earn(
+                ledger_pb2.EarnRequest(
+                    program="p1",
+                    member=f"m{(caller + number) % 10}",
+                    request_id=f"{caller}-{number}",
+                    points=10,
+                )
+            )
+
+    callers = [asyncio.ensure_future(earn(caller)) for caller in range(6)]
+    for month in range(1, 13):
+        await advance(ledger, 2026, month)
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*callers)
+    await advance(ledger, 2027, 6)
+
+    verified = [
+        await ledger.points.VerifyAccount(
+            ledger_pb2.VerifyAccountRequest(program="p1", member=f"m{number}")
+        )
+        for number in range(10)
+    ]
+    totals = await ledger.rows.fetchrow("SELECT sum(earned), sum(expired) FROM balance")
+    streams = await ledger.rows.fetch(
+        """
+        SELECT count(*) AS published, max(sequence) AS last
+        FROM (SELECT bucket, sequence FROM posting
+            UNION ALL SELECT bucket, sequence FROM program_change) s
+        GROUP BY bucket
+        """
+    )
+
+    assert all(account.ok for account in verified), verified
+    assert list(totals or ()) == [2_400, 2_400]
+    assert [row["published"] for row in streams] == [row["last"] for row in streams]

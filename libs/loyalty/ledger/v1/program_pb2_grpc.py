@@ -145,8 +145,8 @@ class ProgramServiceServicer:
     def CreateProgram(self, request, context):
         """Creates a program in the caller's organization, with its default currency.
 
-        Refusals: ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED (`multiple_programs`; sandboxes do
-        not count).
+        Refusals: EXPIRY_STRATEGY_NOT_FOUND, ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED
+        (`multiple_programs`; sandboxes do not count).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,8 +54,8 @@ class ProgramServiceStub:
     CreateProgram: _grpc.UnaryUnaryMultiCallable[_program_pb2.CreateProgramRequest, _program_pb2.Program]
     """Creates a program in the caller's organization, with its default currency.
 
-    Refusals: ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED (`multiple_programs`; sandboxes do
-    not count).
+    Refusals: EXPIRY_STRATEGY_NOT_FOUND, ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED
+    (`multiple_programs`; sandboxes do not count).
     """
     GetProgram: _grpc.UnaryUnaryMultiCallable[_program_pb2.GetProgramRequest, _program_pb2.Program]
     """Answers one program.
@@ -137,8 +137,8 @@ class ProgramServiceAsyncStub(ProgramServiceStub):
     CreateProgram: _aio.UnaryUnaryMultiCallable[_program_pb2.CreateProgramRequest, _program_pb2.Program]  # type: ignore[assignment]
     """Creates a program in the caller's organization, with its default currency.
 
-    Refusals: ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED (`multiple_programs`; sandboxes do
-    not count).
+    Refusals: EXPIRY_STRATEGY_NOT_FOUND, ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED
+    (`multiple_programs`; sandboxes do not count).
     """
     GetProgram: _aio.UnaryUnaryMultiCallable[_program_pb2.GetProgramRequest, _program_pb2.Program]  # type: ignore[assignment]
     """Answers one program.
@@ -241,8 +241,8 @@ class ProgramServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_program_pb2.Program, _abc.Awaitable[_program_pb2.Program]]:
         """Creates a program in the caller's organization, with its default currency.
 
-        Refusals: ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED (`multiple_programs`; sandboxes do
-        not count).
+        Refusals: EXPIRY_STRATEGY_NOT_FOUND, ORGANIZATION_NOT_FOUND, PROGRAM_EXISTS, LIMIT_REACHED
+        (`multiple_programs`; sandboxes do not count).
         """
 
     @_abc_1.abstractmethod
