@@ -12,6 +12,8 @@ from google.protobuf import descriptor_pb2
 
 DESCRIPTORS = Path(__file__).parent / "descriptors.binpb"
 
+_COMMENTED = ("loyalty.", "google.rpc", "google.type")
+
 
 class Comments:
     """The leading comment of every element, by its full name; one line a paragraph."""
@@ -19,7 +21,7 @@ class Comments:
     def __init__(self, files: descriptor_pb2.FileDescriptorSet) -> None:
         self._texts: dict[str, str] = {}
         for file in files.file:
-            if file.package.startswith("loyalty."):
+            if file.package.startswith(_COMMENTED):
                 names = dict(_names(file))
                 for location in file.source_code_info.location:
                     name = names.get(tuple(location.path))

@@ -20,7 +20,7 @@ _WELL_KNOWN: Mapping[str, Schema] = {
     "google.protobuf.FieldMask": {"type": "string", "examples": ["points.dailyCap"]},
     "google.protobuf.Any": {
         "type": "object",
-        "properties": {"@type": {"type": "string"}},
+        "properties": {"@type": {"type": "string", "description": "The message's type."}},
         "required": ["@type"],
     },
     "google.protobuf.Struct": {"type": "object"},
