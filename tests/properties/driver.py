@@ -264,10 +264,15 @@ def differences(theirs: Sequence[Entry], ours: Sequence[Entry]) -> list[str]:
     return found
 
 
+def same(what: str, theirs: object, ours: object) -> None:
+    """The two are equal; where they are not, both are shown."""
+    assert theirs == ours, f"{what}:\n  ledger {theirs}\n  model  {ours}"
+
+
 def assert_same_answer(theirs: Answer, ours: Answer) -> None:
     """Every field of every entry, the version, the value, and whether it is a replay."""
-    assert differences(theirs.entries, ours.entries) == []
-    assert theirs == ours
+    same("entries", differences(theirs.entries, ours.entries), [])
+    same("answer", theirs, ours)
 
 
 def assert_same_account(message: resources_pb2.Account, model: Program, account: Account) -> None:
@@ -301,12 +306,13 @@ def assert_same_account(message: resources_pb2.Account, model: Program, account:
         )
         for currency in model.currencies(account)
     }
-    assert list(shown.items()) == list(expected.items())
+    same("balances", list(shown.items()), list(expected.items()))
     activity = message.last_activity_time if message.HasField("last_activity_time") else None
-    assert (instant(activity) if activity else None) == account.last_activity
-    assert (message.version, message.sequence) == (account.version, len(account.entries))
-    assert instant(message.read_time) == model.now
-    assert instant(message.enrol_time) == account.enrol_time
+    same("last activity", instant(activity) if activity else None, account.last_activity)
+    same("version", message.version, account.version)
+    same("sequence", message.sequence, len(account.entries))
+    same("read time", instant(message.read_time), model.now)
+    same("enrol time", instant(message.enrol_time), account.enrol_time)
     assert message.state == resources_pb2.Account.OPEN
 
 
@@ -314,12 +320,13 @@ def assert_same_history(driver: Driver, model: Program, account: Account, size: 
     """Entries, lots and expirations, read in pages of `size`."""
     member = account.member
     rows = driver.pages("ListEntries", "entries", size, member=member)
-    assert differences(driver.entries(member, rows[::-1]), account.entries) == []
+    same("history", differences(driver.entries(member, rows[::-1]), account.entries), [])
     times = [instant(row.record_time) for row in rows[::-1]]
     assert times == sorted(times), "record times go back"
     assert all(time <= model.now for time in times)
     lots = driver.pages("ListLots", "lots", size, member=member, include_closed=True)
-    assert [
+    kinds = resources_pb2.ExpiryStrategy.Kind
+    shown_lots = [
         (
             lot.sequence,
             lot.currency,
@@ -328,10 +335,11 @@ def assert_same_history(driver: Driver, model: Program, account: Account, size: 
             instant(lot.earn_time),
             instant(lot.mature_time),
             _expiry_of_message(lot),
-            resources_pb2.ExpiryStrategy.Kind.Name(lot.expiry_kind),
+            kinds.Name(lot.expiry_kind),
         )
         for lot in lots
-    ] == [
+    ]
+    expected_lots = [
         (
             lot.sequence,
             lot.currency,
@@ -344,18 +352,19 @@ def assert_same_history(driver: Driver, model: Program, account: Account, size: 
         )
         for lot in reversed(account.lots)
     ]
+    same("lots", shown_lots, expected_lots)
     opened = driver.pages("ListLots", "lots", size, member=member)
-    assert [lot.sequence for lot in opened] == [lot.sequence for lot in lots if lot.free]
-    upcoming = driver.pages("ListExpirations", "expirations", size, member=member)
-    assert [
+    same("open lots", [lot.sequence for lot in opened], [lot.sequence for lot in lots if lot.free])
+    upcoming = [
         (
             date(row.date.year, row.date.month, row.date.day),
             row.currency,
             instant(row.expire_time),
             row.points,
         )
-        for row in upcoming
-    ] == model.expirations(account)
+        for row in driver.pages("ListExpirations", "expirations", size, member=member)
+    ]
+    same("expirations", upcoming, model.expirations(account))
 
 
 def _expiry_of_message(lot: resources_pb2.Lot) -> datetime | None:

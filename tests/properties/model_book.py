@@ -55,8 +55,8 @@ class Book:
         )
         if self.total(account, entry.currency, entry.kind) + entry.points > LIMIT:
             raise Refused("POINTS_OVERFLOW", limit=LIMIT)
-        balance = self.pending if lot.pending else self.available
-        if balance(account, entry.currency) + entry.points > LIMIT:
+        balance = self.available(account, entry.currency) + self.pending(account, entry.currency)
+        if balance + entry.points > LIMIT:
             raise Refused("POINTS_OVERFLOW", limit=LIMIT)
         if entry.points == 0:
             self._enter(account, entry)
@@ -65,10 +65,18 @@ class Book:
         lot.sequence = entry.lot = len(account.entries) + 1
         entry.mature_time, entry.expire_time = mature, self.expire_time(account, lot)
         self._enter(account, entry, *((0, entry.points) if lot.pending else (entry.points, 0)))
+        expires = self.expire_time(account, lot)
+        if expires is not None and expires <= self.now:
+            # Dead before it was recorded: earned and expired in one posting.
+            self._expire_lots(account, [lot], Entry(0, "EXPIRED", expires, entry.request_id))
 
     def _draw(self, account: Account, entry: Entry, wanted: int) -> None:
         for lot in self._in_spending_order(account, entry.currency):
-            taken = min(lot.free, wanted + entry.points) if self._alive(account, lot) else 0
+            taken = (
+                min(lot.free, wanted + entry.points)
+                if self._alive_at(account, lot, self.now)
+                else 0
+            )
             if taken and not lot.pending:
                 lot.free -= taken
                 entry.points -= taken
@@ -82,13 +90,13 @@ class Book:
 
         return sorted((lot for lot in account.lots if lot.currency == currency), key=order)
 
-    def _alive(self, account: Account, lot: Lot) -> bool:
+    def _alive_at(self, account: Account, lot: Lot, instant: datetime) -> bool:
         expires = self.expire_time(account, lot)
-        return expires is None or self.now < expires
+        return expires is None or instant < expires
 
     def _spendable(self, account: Account, currency: str) -> int:
         lots = [lot for lot in account.lots if lot.currency == currency and not lot.pending]
-        return sum(lot.free for lot in lots if self._alive(account, lot))
+        return sum(lot.free for lot in lots if self._alive_at(account, lot, self.now))
 
     def _strategy(self, asked: str, currency: str) -> Strategy:
         by_currency = dict(self.settings.currency_expiry).get(currency, "")
@@ -106,7 +114,8 @@ class Book:
             return None
         if strategy.kind == "DATE":
             assert strategy.day is not None
-            return first_instant(strategy.day + timedelta(days=1), zone)
+            # Points that mature after the date are dead as they mature, never before.
+            return max(first_instant(strategy.day + timedelta(days=1), zone), lot.mature_time)
         if strategy.kind == "INACTIVITY":
             anchor = max(account.last_activity or lot.mature_time, lot.mature_time)
             return months_after(anchor, strategy.months, zone)
@@ -163,18 +172,23 @@ class Book:
         return times
 
     def _expire(self, account: Account, currency: str, instant: datetime) -> None:
-        entry = Entry(0, "EXPIRED", instant, "", currency)
-        available = pending = 0
-        for lot in self._in_spending_order(account, currency):
-            expires = self.expire_time(account, lot)
-            if lot.free and expires is not None and expires <= instant:
-                entry.draws += ((lot.sequence, lot.free),)
-                pending -= lot.free if lot.pending else 0
-                available -= 0 if lot.pending else lot.free
-                lot.free = 0
-        if entry.draws:
-            entry.points = available + pending
-            self._enter(account, entry, available, pending)
+        dead = [
+            lot
+            for lot in self._in_spending_order(account, currency)
+            if lot.free and not self._alive_at(account, lot, instant)
+        ]
+        if dead:
+            self._expire_lots(account, dead, Entry(0, "EXPIRED", instant, ""))
+
+    def _expire_lots(self, account: Account, dead: list[Lot], entry: Entry) -> None:
+        entry.currency = dead[0].currency
+        entry.draws = tuple((lot.sequence, lot.free) for lot in dead)
+        pending = sum(lot.free for lot in dead if lot.pending)
+        available = sum(lot.free for lot in dead if not lot.pending)
+        for lot in dead:
+            lot.free = 0
+        entry.points = -available - pending
+        self._enter(account, entry, -available, -pending)
 
     # Reading
 

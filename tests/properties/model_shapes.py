@@ -13,7 +13,7 @@ class Refused(Exception):
     """The model says no, for `reason` and with at least the `metadata` given."""
 
     def __init__(self, reason: str, **metadata: object) -> None:
-        super().__init__(f"{reason} {metadata or str()}".rstrip())
+        super().__init__(f"{reason} {metadata or ''}".rstrip())
         self.reason = reason
         self.metadata = {key: str(value) for key, value in metadata.items()}
 

@@ -218,7 +218,7 @@ CASES: dict[str, tuple[Settings, list[Op | timedelta], list[str], int]] = {
         ["50", "-10", "1"],
         1,
     ),
-    "points earned dead expire at once": (PLAIN, [Earn(50, expiry="gone")], ["50"], 0),
+    "points earned dead expire at once": (PLAIN, [Earn(50, expiry="gone")], ["0"], 0),
     "a daily cap before a monthly cap before the maximum balance": (
         replace(PLAIN, limits=Limits(100, 150, 120)),
         [Earn(130), DAY, Earn(60), Redeem(90), Earn(60)],

@@ -66,7 +66,7 @@ def verify(
     if outcome.wrong:
         err.print(f"{outcome.wrong:,} of {outcome.members:,} accounts disagree", style="red")
         raise typer.Exit(DISAGREES)
-    out.print(f"{outcome.members:,} accounts and {outcome.entries:,} entries agree")
+    out.print(f"everything agrees: accounts {outcome.members:,}, entries {outcome.entries:,}")
 
 
 async def _verify(program: str, concurrency: int, shown: int) -> Outcome:
