@@ -113,6 +113,7 @@ class TokenVerifier:
         self._now = now
         self._reload = reload
         self._reload_after = 0.0
+        self._jwks = jwks
         self._keys = _read_keys(jwks)
         self._verified: dict[str, Verified] = {}
         self._claims = JWTClaimsRegistry(
@@ -160,9 +161,12 @@ class TokenVerifier:
         key = self._keys.get(kid)
         if key is None and self._reload is not None and self._now() >= self._reload_after:
             self._reload_after = self._now() + _RELOAD_SECONDS
-            self._keys = _read_keys(self._reload())
-            self._verified.clear()
-            key = self._keys.get(kid)
+            jwks = self._reload()
+            if jwks != self._jwks:
+                # Only then: a stranger who names keys must not empty the memory of tokens.
+                self._jwks, self._keys = jwks, _read_keys(jwks)
+                self._verified.clear()
+                key = self._keys.get(kid)
         if key is None:
             raise CredentialInvalid
         return key

@@ -174,6 +174,15 @@ def test_a_new_key_is_read_when_a_token_names_it_and_the_old_one_is_forgotten() 
     assert len(reads) == 1
 
 
+def test_naming_unknown_keys_does_not_empty_the_memory_of_tokens() -> None:
+    checked = TokenVerifier(JWKS, now=lambda: NOW, reload=lambda: dict(JWKS))
+    first = checked.identify(f"Bearer {signed()}")
+
+    with pytest.raises(CredentialInvalid):
+        checked.identify(f"Bearer {TokenIssuer(generate_keys()[0]).issue(WHO, now=NOW)}")
+    assert checked.identify(f"Bearer {signed()}") is first
+
+
 def test_keys_of_other_kinds_are_not_trusted() -> None:
     secret = {"kty": "oct", "kid": PRIVATE["kid"], "k": "c2VjcmV0"}
 
