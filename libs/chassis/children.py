@@ -1,5 +1,6 @@
 """Child processes that die with their parent."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+PR_SET_PDEATHSIG = 1
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 
@@ -16,8 +18,8 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 class Account:
     """Under which account a child runs.
 
-    `kind` is `self` (as we are), `user` (`uid` and `gid`, nothing else), `searching-user` (the same,
-    and it may pass through closed folders) or `namespace` (seems to be `uid`, is still us outside).
+    `kind` is `self` (as we are), `user` (`uid` and `gid`, nothing else), `searching-user` (the same
+    and may pass through closed folders) or `namespace` (seems to be `uid`, is us outside).
     """
 
     kind: str = "self"
@@ -69,7 +71,7 @@ def start_child(
 def stop_child(
     process: "subprocess.Popen[bytes]", steps: Sequence[tuple[signal.Signals, float]]
 ) -> int:
-    """Send each signal in turn and wait its seconds, and SIGKILL in the end; answer the exit code."""
+    """Send each signal in turn and wait its seconds, then SIGKILL; answer the exit code."""
     for number, seconds in steps:
         if process.poll() is not None:
             break
@@ -81,3 +83,12 @@ def stop_child(
     if process.poll() is None:
         process.kill()
     return process.wait()
+
+
+def stop_with_parent() -> None:
+    """Ask that this process gets SIGTERM when the one that started it ends, however it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    if os.getppid() != parent:
+        # It ended before we could ask.
+        os.kill(os.getpid(), signal.SIGTERM)

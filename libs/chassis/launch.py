@@ -13,6 +13,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
@@ -81,7 +82,7 @@ def enter_namespace(uid: int, gid: int) -> None:
         ("uid_map", f"{uid} {outside_uid} 1"),
         ("gid_map", f"{gid} {outside_gid} 1"),
     ):
-        with open(f"/proc/self/{name}", "w") as file:
+        with Path("/proc/self", name).open("w") as file:
             file.write(line)
 
 
@@ -114,10 +115,12 @@ def main() -> None:
         if options.account != "self":
             ACCOUNTS[options.account](options.uid, options.gid)
         os.chdir(options.directory)
+        # Whoever holds signals back for itself does not mean the program.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         die_with(options.parent, options.signal)
-        os.execv(options.program[0], options.program)
+        os.execv(options.program[0], options.program)  # noqa: S606 - no shell is wanted
     except OSError as error:
-        print(f"{options.program[0]} cannot be started: {error}", file=sys.stderr)
+        sys.stderr.write(f"{options.program[0]} cannot be started: {error}\n")
         sys.exit(EXIT_NOT_STARTED)
 
 

@@ -31,8 +31,8 @@ def migrate(dsn: str, script_location: Path, serving_dsn: str | None = None) -> 
     """Run the missing revisions of `script_location`, then grant the serving role what it needs.
 
     `dsn` is of the role that owns the tables. Where `serving_dsn` is of another role, that one gets
-    its grants; with nothing missing this needs no more than the right to read. Several processes may
-    call it at once: one works, the others wait. Blocks; inside an event loop use a thread.
+    its grants; with nothing missing this needs no more than the right to read. Several processes
+    may call it at once: one works, the others wait. Blocks; inside an event loop use a thread.
     """
     work = _migrate(dsn, script_location, serving_dsn)
     # A loop of its own in a thread of its own works whether or not the caller runs one.
@@ -105,7 +105,7 @@ def _rights(name: str, append_only: set[str], deletable: set[str]) -> str:
 
 
 def _grants(table: str, role: str, rights: str) -> Sequence[str]:
-    # Revoked first, so that a right that is no longer declared goes away; one transaction does both.
+    # Revoked first, so that a right that is no longer declared goes; one transaction does both.
     return f"REVOKE ALL ON {table} FROM {role}", f"GRANT {rights} ON {table} TO {role}"
 
 

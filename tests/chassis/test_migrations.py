@@ -101,7 +101,7 @@ async def test_migrating_inside_a_running_loop_works(
 
 
 @pytest.mark.parametrize(
-    ("statement", "allowed"),
+    "statement, allowed",
     [
         ("INSERT INTO book VALUES (2)", True),
         ("SELECT * FROM book", True),

@@ -1,5 +1,6 @@
 """An embedded PostgreSQL for runs and tests on one machine."""
 
-from chassis.postgres.embedded import EmbeddedPostgres, PostgresUnavailable
+from chassis.postgres.access import PostgresUnavailable
+from chassis.postgres.embedded import EmbeddedPostgres
 
 __all__ = ["EmbeddedPostgres", "PostgresUnavailable"]

@@ -97,6 +97,11 @@ def _ordinary_user() -> tuple[int, int]:
 def _can_run(account: Account, postgres: Path, folder: Path) -> bool:
     command = launch_command([str(postgres), "--version"], account=account, directory=folder)
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, env={"LC_ALL": "C"}, timeout=30
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={"LC_ALL": "C"},
+        timeout=30,
+        check=False,
     )
     return done.returncode == 0

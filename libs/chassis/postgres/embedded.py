@@ -7,6 +7,7 @@ A folder holds everything: `data/`, the superuser's `password` (0600), the `port
 import fcntl
 import hashlib
 import hmac
+import itertools
 import os
 import re
 import secrets
@@ -58,8 +59,8 @@ SETTINGS: Mapping[str, str] = {
 class EmbeddedPostgres:
     """A PostgreSQL server in one folder, ours alone, on a loopback port of its own choice.
 
-    It dies with the thread that called `start`, so call that in the main thread. `settings` are laid
-    over `SETTINGS`; durability is on unless a test turns it off.
+    It dies with the thread that called `start`, so call that in the main thread. `settings` are
+    laid over `SETTINGS`; durability is on unless a test turns it off.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -133,6 +134,7 @@ class EmbeddedPostgres:
             capture_output=True,
             text=True,
             timeout=120,
+            check=False,
         )
         if done.returncode != 0:
             raise PostgresUnavailable(done.stderr.strip())
@@ -213,6 +215,7 @@ class EmbeddedPostgres:
             capture_output=True,
             text=True,
             timeout=120,
+            check=False,
         )
         password.unlink()
         if done.returncode != 0:
@@ -239,11 +242,13 @@ class EmbeddedPostgres:
     def _ports(self) -> Iterator[int]:
         """Answer ports to try: the last one, so that addresses stay, then free ones."""
         try:
-            yield int((self.folder / "port").read_text())
+            last = int((self.folder / "port").read_text())
         except (FileNotFoundError, ValueError):
-            pass
-        for _ in range(START_ATTEMPTS_MAX):
-            yield _free_port()
+            last = 0
+        for port in (last, *itertools.repeat(0, START_ATTEMPTS_MAX)):
+            free = _free_port(port)
+            if free:
+                yield free
 
     @property
     def _log(self) -> Path:
@@ -320,7 +325,13 @@ def _secret(path: Path) -> str:
     return path.read_text().strip()
 
 
-def _free_port() -> int:
+def _free_port(port: int) -> int:
+    """Answer `port` if it is free and 0 if not; for 0, any free one."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        # Connections that linger from before do not hold it.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
         return int(probe.getsockname()[1])

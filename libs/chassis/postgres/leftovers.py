@@ -1,7 +1,7 @@
 """What a killed server leaves in its data folder, and how it is cleared away.
 
 The caller holds the folder's lock, so whatever still runs there has lost its owner. A pid file
-proves nothing: its number may be another program's by now, and Postgres would refuse to start for it.
+proves nothing: its number may be another program's by now, and Postgres would refuse to start.
 """
 
 import os
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 # The server's own processes notice the death of their owner or of their parent well within this.
-PATIENCE_S = 5.0
+PATIENCE_S = 3.0
 STEPS = ((None, PATIENCE_S), (signal.SIGQUIT, PATIENCE_S), (signal.SIGKILL, PATIENCE_S))
 
 
@@ -32,10 +32,10 @@ def processes_in(data: Path) -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            folder = os.readlink(f"/proc/{entry.name}/cwd")
+            folder = Path(entry.path, "cwd").readlink()
         except OSError:
             continue
-        if folder == str(data):
+        if folder == data:
             found.append(int(entry.name))
     return found
 

@@ -1,0 +1,1 @@
+"""Where alembic finds the environment of every service."""
