@@ -1,3 +1,1 @@
-"""Pure pieces shared by all services: refusals, calendar, ids, money. No I/O, no clock, no
-randomness.
-"""
+"""Pure pieces shared by all services: no I/O, no clock, no randomness."""

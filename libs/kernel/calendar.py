@@ -21,7 +21,7 @@ def local_day(instant: datetime, zone: ZoneInfo) -> date:
 
 
 def first_instant(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant whose local date is `day`, or a later one where the zone skips that date."""
+    """The first instant whose local date is `day`, or a later one where the zone skips it."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
     # Where midnight is skipped, the conversion lands behind the gap: go back to its edge.
     local = midnight.astimezone(zone)
@@ -45,16 +45,14 @@ def add_months(day: date, months: int) -> date:
 
 
 def months_after(instant: datetime, months: int, zone: ZoneInfo) -> datetime:
-    """The same local time of day, `months` later; a local time that is skipped moves behind the
-    gap.
-    """
+    """The same local time of day, `months` later; a skipped local time moves behind the gap."""
     local = instant.astimezone(zone)
     moved = datetime.combine(add_months(local.date(), months), local.timetz().replace(fold=0))
     return moved.astimezone(UTC)
 
 
 def days_after(instant: datetime, days: int, zone: ZoneInfo) -> datetime:
-    """The same local time of day, `days` later; a local time that is skipped moves behind the gap."""
+    """The same local time of day, `days` later; a skipped local time moves behind the gap."""
     local = instant.astimezone(zone)
     moved = datetime.combine(local.date() + timedelta(days=days), local.timetz().replace(fold=0))
     return moved.astimezone(UTC)

@@ -6,6 +6,7 @@ in the bucket's stream, or random bits. So an id alone leads to its row.
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,7 +22,7 @@ def microseconds(instant: datetime) -> int:
 
 
 def uuid7(instant: datetime, bucket: int, low: int) -> UUID:
-    """A UUIDv7 of `instant` (from 1970 on), with a bucket of at most 4,095 and a number of 62 bits."""
+    """A UUIDv7 of `instant` (from 1970 on), with a bucket below 4,096 and a number of 62 bits."""
     ms = max(0, (instant - EPOCH) // _MILLISECOND)
     return UUID(int=ms << 80 | 7 << 76 | bucket << 64 | 2 << 62 | low & _LOW_BITS)
 
@@ -32,8 +33,9 @@ def bucket_and_low(identifier: UUID) -> tuple[int, int]:
     return number >> 64 & 0xFFF, number & _LOW_BITS
 
 
+@lru_cache(maxsize=200_000)
 def bucket_of(organization: str, name: str, buckets: int) -> int:
-    """The bucket of a name: first 8 bytes of SHA-256 of organization, NUL, name, modulo `buckets`."""
+    """The bucket of a name: 8 bytes of SHA-256 of organization, NUL, name, modulo `buckets`."""
     digest = hashlib.sha256(f"{organization}\0{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % buckets
 

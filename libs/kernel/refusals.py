@@ -30,9 +30,7 @@ class Code(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ReasonRow:
-    """How a reason is answered: gRPC code, HTTP status, and the metadata keys that may come with
-    it.
-    """
+    """How a reason is answered: gRPC code, HTTP status, and keys of metadata that may come."""
 
     code: Code
     http: int
@@ -133,9 +131,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field that is missing, malformed or out of bounds. `field` is a path such as
-    `lines[0].amount`.
-    """
+    """One field that is missing, malformed or out of bounds; a path such as `lines[0].amount`."""
 
     field: str
     description: str

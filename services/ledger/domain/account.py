@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 class Limit(IntEnum):
-    """Limits that truncate an earning, in the order in which they cut; the numbers of the contract."""
+    """Limits that truncate an earning, in the order in which they cut; the contract's numbers."""
 
     DAILY_CAP = 1
     MONTHLY_CAP = 2
@@ -134,9 +134,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Posting:
-    """One atomic change of an account. `sequence`, its place in the stream, is given when it is
-    saved.
-    """
+    """One atomic change of an account. Saving it gives `sequence`, its place in the stream."""
 
     request_id: str | None
     digest: bytes | None

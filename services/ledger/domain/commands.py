@@ -93,9 +93,7 @@ class Command:
         return False
 
     def may_enrol(self) -> bool:
-        """Whether it opens an account where the program enrols automatically: it begins with a
-        gift.
-        """
+        """Whether it begins with a gift, which opens an account where the program says so."""
         first = self.operations[0]
         return isinstance(first, (Earn, Count)) or (isinstance(first, Adjust) and first.points > 0)
 

@@ -31,9 +31,7 @@ class Period(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of local days: those of `period` that contain `time` (None: now); `length` if
-    rolling.
-    """
+    """The local days of `period` that contain `time` (None: now); `length` if rolling."""
 
     counter: str
     period: Period

@@ -1,6 +1,4 @@
-"""Deciding a command: a column of guards, each with its refusal, in the order that the contract
-states.
-"""
+"""Deciding a command: a column of guards, each with its refusal, in the contract's order."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -95,7 +93,7 @@ def decide(fold: Fold, command: Command) -> Posting:
 
 
 def redemption_value(points: int, currency: CurrencyPolicy, policy: Policy) -> Decimal | None:
-    """What redeemed points are worth: points × conversion rate, rounded down; None without a rate."""
+    """What redeemed points are worth: points × conversion rate, rounded down; None without one."""
     if policy.conversion_rate is None:
         return None
     exact = Decimal(points).scaleb(-currency.scale) * policy.conversion_rate

@@ -2,7 +2,7 @@
 
 digest(0)   = SHA-256("loyalty.ledger.account" ‖ format ‖ field(bucket) ‖ field(account))
 content(p)  = SHA-256(format ‖ fields of the posting)
-digest(n)   = SHA-256(digest(n−1) ‖ format ‖ fields of entry n, the last of them content(its posting))
+digest(n)   = SHA-256(digest(n−1) ‖ format ‖ fields of entry n, the last of them content(p))
 
 A field is its length in bytes (4 bytes, big endian) and its bytes. Integers are 8 bytes, two's
 complement, big endian; text is UTF-8; instants are microseconds since 1970 in UTC.

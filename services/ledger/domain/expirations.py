@@ -14,7 +14,7 @@ _INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Expiration:
-    """Points of one currency whose last spendable day is `date`; `expire_time` is the first expiry."""
+    """Points of one currency last spendable on `date`; `expire_time` is the first expiry."""
 
     date: date
     currency: int

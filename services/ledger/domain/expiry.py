@@ -40,7 +40,7 @@ _ROUND: dict[RoundTo, Callable[[datetime, ZoneInfo], datetime]] = {
 
 
 def expire_time(expiry: Expiry, mature_time: datetime, zone: ZoneInfo) -> datetime | None:
-    """When points that mature at an instant expire; None for never and for INACTIVITY, which moves."""
+    """When points that mature at an instant expire; None for never and for INACTIVITY."""
     if expiry.kind is ExpiryKind.FIXED:
         if expiry.months:
             end = calendar.months_after(mature_time, expiry.months, zone)

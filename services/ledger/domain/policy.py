@@ -1,6 +1,4 @@
-"""A program's configuration, compiled for deciding: names looked up, defaults filled in, once a
-revision.
-"""
+"""A program's configuration, compiled once a revision: names looked up, defaults filled in."""
 
 from dataclasses import dataclass
 from datetime import datetime

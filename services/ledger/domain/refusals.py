@@ -104,7 +104,7 @@ class EffectiveTimeInFuture(Refusal):
 
 
 class ProgramInactive(Refusal):
-    """Outside the program's time of earning, or of redeeming. Bounds are named where they are set."""
+    """Outside the program's time of earning, or of redeeming. Bounds that are set are named."""
 
     reason = "PROGRAM_INACTIVE"
 

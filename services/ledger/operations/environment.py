@@ -1,6 +1,4 @@
-"""What lane transactions are given: time, randomness, configurations, and where members' accounts
-are.
-"""
+"""What lane transactions are given: time, randomness, configurations, members' accounts."""
 
 import random
 from collections import OrderedDict
@@ -24,7 +22,7 @@ def server_time() -> datetime:
 
 
 class Addresses:
-    """Which account a member has, remembered: at most `most` members, the longest known forgotten."""
+    """Which account a member has, remembered: of at most `most` members, the latest."""
 
     def __init__(self, most: int = ADDRESSES_MAX) -> None:
         self._most = most

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import asyncpg
 import structlog
 from prometheus_client import Gauge, Histogram
 
@@ -21,32 +20,13 @@ from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
 from services.ledger.store.accounts import Key
 from services.ledger.store.programs import Pool
-from services.ledger.store.sessions import Session
+from services.ledger.store.sessions import CONNECTION_LOST, RETRIED, Session
 
 BATCH_MAX = 500
 DEPTH_MAX = 20_000
 ATTEMPTS_MAX = 8
 BACKOFF_S = 0.01
 BACKOFF_S_MAX = 1.0
-
-_RETRIED = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    RevisionMoved,
-)
-_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-    ConnectionError,
-    TimeoutError,
-    OSError,
-)
 
 LANE_DEPTH = Gauge(
     "loyalty_lane_depth",
@@ -223,7 +203,7 @@ class _Lane:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
                 return await self._once(items)
-            except (*_RETRIED, *_LOST) as error:
+            except (RevisionMoved, *RETRIED, *CONNECTION_LOST) as error:
                 if attempt == ATTEMPTS_MAX:
                     raise
                 _log.warning("a transaction is tried again", error=type(error).__name__)

@@ -10,9 +10,7 @@ from services.ledger.store.programs import Pool
 
 
 class Bell:
-    """Rings when this process committed something, so that its streams need not wait for their
-    poll.
-    """
+    """Rings when this process committed something, so that its streams need not poll for it."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

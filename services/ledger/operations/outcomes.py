@@ -59,9 +59,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The request had been applied: where its posting is. `replayed` unless this very call applied
-    it.
-    """
+    """The request had been applied, by another call where `replayed`: where its posting is."""
 
     key: Key
     sequence: int

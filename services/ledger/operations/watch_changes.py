@@ -1,4 +1,4 @@
-"""Following the stream: what was committed behind the cursors, then what is committed from now on."""
+"""Following the stream: what was committed after the cursors, then what is from now on."""
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -90,7 +90,9 @@ async def _read(
             connection, [(place.bucket, place.sequence) for place in mine]
         )
     changes: dict[tuple[int, int], PostingChange | ProgramMove] = {
-        (move.bucket, move.sequence): move for move in programs if organization in (None, move.organization)
+        (move.bucket, move.sequence): move
+        for move in programs
+        if organization in (None, move.organization)
     }
     for place in mine:
         found = stored[place.bucket, place.sequence]

@@ -9,7 +9,7 @@ from services.ledger.store.programs import Connection
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """A member of a program, by the caller's id. `name_bucket` is that of organization and member."""
+    """A member of a program, by the caller's id; `name_bucket` is made of the first three."""
 
     name_bucket: int
     organization: str
@@ -102,7 +102,7 @@ class Created:
 
 
 async def create(connection: Connection, wanted: Sequence[NewAccount]) -> Created:
-    """Make the accounts that do not exist, in key order, whoever else makes them at the same time."""
+    """Make the accounts that do not exist, in key order, whoever else makes them just now."""
     wanted = sorted(wanted, key=lambda new: new.name)
     keys = (
         [new.name.name_bucket for new in wanted],

@@ -1,6 +1,4 @@
-"""Saving what a transaction decided: the heads of the stream, and one statement that writes the
-rest.
-"""
+"""Saving what a transaction decided: the stream's heads, and one statement for the rest."""
 
 from collections.abc import Iterable, Sequence
 

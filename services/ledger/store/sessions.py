@@ -1,6 +1,9 @@
 """A lane's own connection, and its transactions."""
 
 import asyncio
+from typing import Final
+
+import asyncpg
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from services.ledger.store.programs import Connection, Pool
@@ -14,6 +17,25 @@ SET synchronous_commit = on
 """
 
 ROLLBACK_SECONDS_MAX = 5.0
+
+RETRIED: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+)
+"""The database rolled a transaction back; the same transaction may succeed."""
+
+CONNECTION_LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    OSError,
+)
+"""The connection broke, or there is none (a `TimeoutError` is an `OSError`)."""
 
 
 class Session:

@@ -32,7 +32,7 @@ class AudienceServiceStub:
     answer says how old that is.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -95,7 +95,7 @@ class AudienceServiceServicer:
     answer says how old that is.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     def CreateAudience(self, request, context):
@@ -243,7 +243,7 @@ class AudienceService:
     answer says how old that is.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     @staticmethod

@@ -38,7 +38,7 @@ class LedgerServiceStub:
     call and nothing is written.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND. Every method that
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND. Every method that
     addresses a member refuses with MEMBER_NOT_FOUND after them; where the program enrols automatically
     (`program.auto_enrol`), `Earn`, `Count`, `Adjust` of a credit, and a `Post` that begins with one of
     them, enrol an unknown member instead.
@@ -134,7 +134,7 @@ class LedgerServiceServicer:
     call and nothing is written.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND. Every method that
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND. Every method that
     addresses a member refuses with MEMBER_NOT_FOUND after them; where the program enrols automatically
     (`program.auto_enrol`), `Earn`, `Count`, `Adjust` of a credit, and a `Post` that begins with one of
     them, enrol an unknown member instead.
@@ -375,7 +375,7 @@ class LedgerService:
     call and nothing is written.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND. Every method that
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND. Every method that
     addresses a member refuses with MEMBER_NOT_FOUND after them; where the program enrols automatically
     (`program.auto_enrol`), `Earn`, `Count`, `Adjust` of a credit, and a `Post` that begins with one of
     them, enrol an unknown member instead.

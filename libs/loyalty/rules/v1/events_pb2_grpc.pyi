@@ -34,7 +34,7 @@ class EventServiceStub:
     with another event it is refused with REQUEST_ID_REUSED.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     @_typing.overload
@@ -75,7 +75,7 @@ class EventServiceAsyncStub(EventServiceStub):
     with another event it is refused with REQUEST_ID_REUSED.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -112,7 +112,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     with another event it is refused with REQUEST_ID_REUSED.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod

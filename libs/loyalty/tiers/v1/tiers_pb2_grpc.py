@@ -32,7 +32,7 @@ class TierServiceStub:
     tiers; every change of where a member stands is in its history and on the stream.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -100,7 +100,7 @@ class TierServiceServicer:
     tiers; every change of where a member stands is in its history and on the stream.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     def CreateLadder(self, request, context):
@@ -267,7 +267,7 @@ class TierService:
     tiers; every change of where a member stands is in its history and on the stream.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     @staticmethod

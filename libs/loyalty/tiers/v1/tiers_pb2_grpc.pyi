@@ -33,7 +33,7 @@ class TierServiceStub:
     tiers; every change of where a member stands is in its history and on the stream.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     @_typing.overload
@@ -105,7 +105,7 @@ class TierServiceAsyncStub(TierServiceStub):
     tiers; every change of where a member stands is in its history and on the stream.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -173,7 +173,7 @@ class TierServiceServicer(metaclass=_abc_1.ABCMeta):
     tiers; every change of where a member stands is in its history and on the stream.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
-    SCOPE_MISSING, INVALID_FIELD, OVERLOADED, DEADLINE_PASSED, PROGRAM_NOT_FOUND.
+    SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
