@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chassis.children import stop_with_parent
 from chassis.identity import MEMBER_SCOPE, SCOPES
-from chassis.supervise import Home, Service, SuiteError, Supervisor
+from chassis.supervise import Home, Service, SuiteError, Supervisor, reachable_host
 from services.sample import ORGANIZATION, guide, seed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,8 +60,9 @@ def main() -> None:
         home.ensure_admin(ORGANIZATION, SCOPES - {MEMBER_SCOPE})
 
     def ready(ports: Mapping[str, int]) -> None:
-        seed(f"127.0.0.1:{ports['LOYALTY_LEDGER_PORT']}", home.ensure_keys())
-        sys.stdout.write(guide(home, ports))
+        host = reachable_host(environment)
+        seed(f"{host}:{ports['LOYALTY_LEDGER_PORT']}", home.ensure_keys())
+        sys.stdout.write(guide(home, host, ports))
         sys.stdout.flush()
 
     suite = Supervisor(SERVICES, home, environment, directory=ROOT, prepare=prepare, ready=ready)

@@ -102,9 +102,9 @@ class _Maker:
             return
 
 
-def guide(home: Home, ports: Mapping[str, int]) -> str:
+def guide(home: Home, host: str, ports: Mapping[str, int]) -> str:
     """Answer what a person needs to start: addresses, the key, three commands to paste."""
-    base = f"http://127.0.0.1:{ports['LOYALTY_HTTP_PORT']}"
+    base = f"http://{host}:{ports['LOYALTY_HTTP_PORT']}"
     member = f"{base}/v1/programs/{PROGRAM}/members/{MEMBER}"
     key = f'-H "Authorization: Bearer $(cat {shlex.quote(str(home.admin_key))})"'
 
@@ -118,7 +118,7 @@ def guide(home: Home, ports: Mapping[str, int]) -> str:
     lines = (
         "",
         f"The loyalty suite is running at {base} (documentation: {base}/docs).",
-        f"gRPC: 127.0.0.1:{gateway} (gateway), 127.0.0.1:{ledger} (ledger).",
+        f"gRPC: {host}:{gateway} (gateway), {host}:{ledger} (ledger).",
         f"The administrator's key is in {home.admin_key}. Ctrl-C stops everything.",
         "",
         f"Give the member {MEMBER} of the program {PROGRAM} 100 points, take 30, and look:",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.supervise import Home, Service, SuiteError
+from chassis.supervise import Home, Service, SuiteError, reachable_host
 from chassis.supervise.process import Backoff
 from chassis.supervise.service import choose_ports
 from chassis.supervise.signals import Signals
@@ -160,3 +160,17 @@ def test_a_signal_that_came_early_is_not_missed() -> None:
 
         assert signals.wait(5)
         assert not Signals().wait(0)
+
+
+@pytest.mark.parametrize(
+    "host, reached",
+    [
+        ("", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("10.1.2.3", "10.1.2.3"),
+    ],
+)
+def test_services_are_reached_where_they_listen(host: str, reached: str) -> None:
+    assert reachable_host({"LOYALTY_HOST": host}) == reached

@@ -10,6 +10,7 @@ from pathlib import Path
 from chassis.supervise.errors import SuiteError
 
 HOST_VARIABLE = "LOYALTY_HOST"
+DEFAULT_HOST = "127.0.0.1"
 PORT_PAUSE_S = 0.1
 
 
@@ -43,6 +44,13 @@ class Service:
         return f"LOYALTY_{self.name.upper()}_MIGRATION_DSN"
 
 
+def reachable_host(environment: Mapping[str, str]) -> str:
+    """Answer under which name this machine reaches what its services listen on."""
+    host = environment.get(HOST_VARIABLE) or DEFAULT_HOST
+    host = {"0.0.0.0": DEFAULT_HOST, "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
+    return f"[{host}]" if ":" in host else host
+
+
 def choose_ports(
     services: Sequence[Service], environment: Mapping[str, str], *, patience_s: float
 ) -> dict[str, int]:
@@ -53,7 +61,7 @@ def choose_ports(
     """
     chosen: dict[str, int] = {}
     variables = [item for service in services for item in service.ports.items()]
-    host = environment.get(HOST_VARIABLE, "127.0.0.1")
+    host = environment.get(HOST_VARIABLE) or DEFAULT_HOST
     deadline = time.monotonic() + patience_s
     for variable, default in variables:
         port = _read_port(variable, environment.get(variable) or str(default))

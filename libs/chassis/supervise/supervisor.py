@@ -11,7 +11,7 @@ from chassis.postgres import EmbeddedPostgres, PostgresUnavailable
 from chassis.supervise.errors import SuiteError
 from chassis.supervise.home import Home
 from chassis.supervise.process import Backoff, Process, serving
-from chassis.supervise.service import HOST_VARIABLE, Service, choose_ports
+from chassis.supervise.service import Service, choose_ports, reachable_host
 from chassis.supervise.signals import Signals
 
 START_TIMEOUT_S = 60.0
@@ -171,9 +171,7 @@ class Supervisor:
             self._pause(POLL_S / 2)
 
     def _address(self, service: Service) -> str:
-        host = self._environment.get(HOST_VARIABLE, "127.0.0.1")
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - not bound here
-        return f"{host}:{self._ports[service.health_variable]}"
+        return f"{reachable_host(self._environment)}:{self._ports[service.health_variable]}"
 
     def _pause(self, seconds: float) -> None:
         if self._signals.wait(seconds):
