@@ -1,15 +1,21 @@
 """Calls through the gateway: what the service sees, what the caller gets."""
 
+from typing import Any
+
 import httpx
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kernel.refusals import Refusal
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
+from services.gateway.__main__ import Ports
+from tests.gateway.gateway_kit import FakeLedger
 
 MEMBER = "/v1/programs/p/members/m1"
 
 
-async def test_an_earning_reaches_the_ledger_with_path_body_and_key(client, ledger):
+async def test_an_earning_reaches_the_ledger_with_path_body_and_key(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
     ledger.answers["Earn"] = lambda request, _: ledger_pb2.EarnResponse(
         posting=resources_pb2.Posting(posting="x", entries=[resources_pb2.Entry(points=250)])
     )
@@ -33,8 +39,10 @@ class InsufficientPoints(Refusal):
     reason = "INSUFFICIENT_POINTS"
 
 
-async def test_a_refusal_is_a_problem_with_its_numbers(client, ledger):
-    def refuse(request, _):
+async def test_a_refusal_is_a_problem_with_its_numbers(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
+    def refuse(request: Any, _: Any) -> Any:
         raise InsufficientPoints("fewer points", available=5, required=10, shortfall=5)
 
     ledger.answers["Redeem"] = refuse
@@ -60,8 +68,10 @@ async def test_a_refusal_is_a_problem_with_its_numbers(client, ledger):
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def test_a_fault_of_a_service_says_nothing_but_an_id(client, ledger):
-    def fail(request, _):
+async def test_a_fault_of_a_service_says_nothing_but_an_id(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
+    def fail(request: Any, _: Any) -> Any:
         raise RuntimeError("secret of the database")
 
     ledger.answers["GetAccount"] = fail
@@ -73,7 +83,9 @@ async def test_a_fault_of_a_service_says_nothing_but_an_id(client, ledger):
     assert "secret" not in answer.text
 
 
-async def test_the_trace_goes_on_and_the_key_does_not(client, ledger):
+async def test_the_trace_goes_on_and_the_key_does_not(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
     await client.get(f"{MEMBER}/account", headers={"traceparent": TRACE})
     metadata = ledger.seen[-1][2]
 
@@ -81,7 +93,7 @@ async def test_the_trace_goes_on_and_the_key_does_not(client, ledger):
     assert metadata["authorization"].startswith("Bearer ey")
 
 
-async def test_violations_name_their_fields(client):
+async def test_violations_name_their_fields(client: httpx.AsyncClient) -> None:
     answer = await client.post(f"{MEMBER}:earn", json={})
     fields = [violation["field"] for violation in answer.json()["violations"]]
 
@@ -89,10 +101,12 @@ async def test_violations_name_their_fields(client):
     assert set(fields) == {"request_id", "points"}
 
 
-async def test_a_deadline_is_passed_on_and_bounded(client, ledger):
+async def test_a_deadline_is_passed_on_and_bounded(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
     left: list[float] = []
 
-    def note(request, context):
+    def note(request: Any, context: Any) -> Any:
         left.append(context.time_remaining())
         return resources_pb2.Account(read_time=Timestamp(seconds=1))
 
@@ -105,7 +119,7 @@ async def test_a_deadline_is_passed_on_and_bounded(client, ledger):
     assert 58 < left[2] < 60.1
 
 
-async def test_a_deadline_that_is_none_is_refused(client):
+async def test_a_deadline_that_is_none_is_refused(client: httpx.AsyncClient) -> None:
     for text in ("0", "-1", "soon", "nan", "1e3", "0.0"):
         answer = await client.get(f"{MEMBER}/account", headers={"x-request-timeout": text})
 
@@ -113,10 +127,12 @@ async def test_a_deadline_that_is_none_is_refused(client):
         assert answer.json()["metadata"] == {"field": "X-Request-Timeout"}
 
 
-async def test_a_slow_service_is_a_passed_deadline(client, ledger):
+async def test_a_slow_service_is_a_passed_deadline(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
     import asyncio
 
-    async def sleep(request, _):
+    async def sleep(request: Any, _: Any) -> Any:
         await asyncio.sleep(2)
         return resources_pb2.Account()
 
@@ -126,7 +142,7 @@ async def test_a_slow_service_is_a_passed_deadline(client, ledger):
     assert (answer.status_code, answer.json()["reason"]) == (504, "DEADLINE_PASSED")
 
 
-async def test_head_is_get_without_a_body(client):
+async def test_head_is_get_without_a_body(client: httpx.AsyncClient) -> None:
     answer = await client.head(f"{MEMBER}/account")
 
     assert answer.status_code == 200
@@ -134,7 +150,7 @@ async def test_head_is_get_without_a_body(client):
     assert answer.content == b""
 
 
-async def test_a_route_that_is_none_is_not_found(client):
+async def test_a_route_that_is_none_is_not_found(client: httpx.AsyncClient) -> None:
     for method, path in (
         ("GET", "/v1/nothing"),
         ("GET", "/v1/"),
@@ -152,7 +168,9 @@ async def test_a_route_that_is_none_is_not_found(client):
         assert (answer.status_code, answer.json()["reason"]) == (404, "ROUTE_NOT_FOUND"), path
 
 
-async def test_a_large_batch_goes_through_whole(client, ledger):
+async def test_a_large_batch_goes_through_whole(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
     ledger.answers["BatchPost"] = lambda request, _: ledger_pb2.BatchPostResponse(
         results=[
             ledger_pb2.BatchPostResult(posting=resources_pb2.Posting(member=item.member))
@@ -169,7 +187,7 @@ async def test_a_large_batch_goes_through_whole(client, ledger):
     assert [one["posting"]["member"] for one in answer.json()["results"]][-1] == "m999"
 
 
-async def test_a_body_that_is_too_large_is_refused(client, ports):
+async def test_a_body_that_is_too_large_is_refused(client: httpx.AsyncClient, ports: Ports) -> None:
     for body in (b"x" * (4 * 1024 * 1024 + 1), _chunks(5 * 1024 * 1024)):
         answer = await client.post(f"{MEMBER}:earn", content=body)
 
@@ -177,12 +195,12 @@ async def test_a_body_that_is_too_large_is_refused(client, ports):
         assert answer.json()["metadata"] == {"limit": str(4 * 1024 * 1024)}
 
 
-async def _chunks(size: int):
+async def _chunks(size: int) -> Any:
     for _ in range(size // 65536):
         yield b"x" * 65536
 
 
-async def test_a_call_without_a_credential_is_refused(ports):
+async def test_a_call_without_a_credential_is_refused(ports: Ports) -> None:
     async with httpx.AsyncClient(trust_env=False) as bare:
         answer = await bare.get(f"http://127.0.0.1:{ports.http}/v1/programs")
 

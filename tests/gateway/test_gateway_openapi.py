@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema_rs
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -31,15 +32,17 @@ def document() -> dict[str, Any]:
     return made
 
 
-def test_the_description_is_openapi_3_1(document):
+def test_the_description_is_openapi_3_1(document: dict[str, Any]) -> None:
     from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-    errors = [str(error) for error in jsonschema_rs.Draft202012Validator(OPENAPI_31).iter_errors(document)]
+    errors = [
+        str(error) for error in jsonschema_rs.Draft202012Validator(OPENAPI_31).iter_errors(document)
+    ]
 
     assert errors == []
 
 
-def test_every_reference_leads_somewhere(document):
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document))):
         node: Any = document
         for part in reference.split("/"):
@@ -48,14 +51,16 @@ def test_every_reference_leads_somewhere(document):
         assert node
 
 
-def test_every_schema_is_one(document):
+def test_every_schema_is_one(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         assert jsonschema_rs.meta.is_valid(
             {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
         ), name
 
 
-def test_every_route_is_described_and_every_operation_has_its_own_name(document):
+def test_every_route_is_described_and_every_operation_has_its_own_name(
+    document: dict[str, Any],
+) -> None:
     described = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
@@ -69,7 +74,7 @@ def test_every_route_is_described_and_every_operation_has_its_own_name(document)
     assert len(names) == len(set(names))
 
 
-def test_comments_and_bounds_are_those_of_the_protos(document):
+def test_comments_and_bounds_are_those_of_the_protos(document: dict[str, Any]) -> None:
     earn = document["paths"]["/v1/programs/{program}/members/{member}:earn"]["post"]
     body = earn["requestBody"]["content"]["application/json"]["schema"]
     listing = document["paths"]["/v1/programs/{program}/members/{member}/entries"]["get"]
@@ -88,10 +93,12 @@ def test_comments_and_bounds_are_those_of_the_protos(document):
     assert {"program", "member"} & {
         each["name"] for each in document["paths"]["/v1/me/entries"]["get"]["parameters"]
     } == set()
-    assert document["components"]["schemas"]["Problem"]["properties"]["reason"]["enum"] == list(REASONS)
+    assert document["components"]["schemas"]["Problem"]["properties"]["reason"]["enum"] == list(
+        REASONS
+    )
 
 
-def test_everything_that_is_described_has_a_description(document):
+def test_everything_that_is_described_has_a_description(document: dict[str, Any]) -> None:
     def missing(node: Any, path: str) -> list[str]:
         found = []
         if isinstance(node, dict):
@@ -105,10 +112,11 @@ def test_everything_that_is_described_has_a_description(document):
     assert missing(document["components"]["schemas"], "") == []
 
 
-def test_the_committed_descriptors_are_those_of_the_protos(tmp_path: Path):
+def test_the_committed_descriptors_are_those_of_the_protos(tmp_path: Path) -> None:
     made = tmp_path / "descriptors.binpb"
     protos = sorted(
-        str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos/loyalty").rglob("*.proto")
+        str(path.relative_to(ROOT / "protos"))
+        for path in (ROOT / "protos/loyalty").rglob("*.proto")
     )
     subprocess.run(
         [
@@ -132,7 +140,7 @@ def shapes(file: descriptor_pb2.FileDescriptorProto) -> list[Any]:
     ]
 
 
-def test_the_linked_descriptors_are_the_committed_ones():
+def test_the_linked_descriptors_are_the_committed_ones() -> None:
     files = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
     pool = descriptor_pool.Default()
     committed = {file.name: file for file in files.file}
@@ -145,7 +153,9 @@ def test_the_linked_descriptors_are_the_committed_ones():
         assert shapes(linked) == shapes(file)
 
 
-async def test_the_pages_are_served_and_bring_everything_themselves(client):
+async def test_the_pages_are_served_and_bring_everything_themselves(
+    client: httpx.AsyncClient,
+) -> None:
     for path, kind in (
         ("/openapi.json", "application/json"),
         ("/docs", "text/html"),
@@ -167,7 +177,7 @@ async def test_the_pages_are_served_and_bring_everything_themselves(client):
             assert not re.search(r"(src|href)=\"(https?:)?//", answer.text)
 
 
-async def test_every_reason_is_explained(client):
+async def test_every_reason_is_explained(client: httpx.AsyncClient) -> None:
     page = (await client.get("/problems")).text
 
     assert all(f'id="{reason}"' in page for reason in REASONS)

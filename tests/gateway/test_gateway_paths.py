@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from services.gateway.__main__ import Ports
 from services.gateway.domain.paths import MalformedPath, PathTable, parse_template
+from tests.gateway.gateway_kit import FakeLedger
 
 TEMPLATES = (
     ("GET", "/v1/programs"),
@@ -26,7 +28,12 @@ FOUND = {
         4,
         ("p", "a:b"),
     ),
-    "an encoded colon belongs to the id": ("GET", "/v1/programs/p/members/m%3Aearn", 2, ("p", "m:earn")),
+    "an encoded colon belongs to the id": (
+        "GET",
+        "/v1/programs/p/members/m%3Aearn",
+        2,
+        ("p", "m:earn"),
+    ),
     "in lower case, too": ("GET", "/v1/programs/p/members/m%3averify", 2, ("p", "m:verify")),
     "an id that looks like a verb, and a verb": (
         "POST",
@@ -43,7 +50,12 @@ FOUND = {
     "visible ASCII": ("GET", "/v1/programs/p/members/auth0|1", 2, ("p", "auth0|1")),
     "a plus is a plus": ("GET", "/v1/programs/p/members/a+b@x.example", 2, ("p", "a+b@x.example")),
     "an encoded percent is decoded once": ("GET", "/v1/programs/p/members/%2541", 2, ("p", "%41")),
-    "an encoded slash stays in its segment": ("GET", "/v1/programs/p/members/a%2Fb", 2, ("p", "a/b")),
+    "an encoded slash stays in its segment": (
+        "GET",
+        "/v1/programs/p/members/a%2Fb",
+        2,
+        ("p", "a/b"),
+    ),
     "a question mark and a hash": ("GET", "/v1/programs/p/members/%3F%23", 2, ("p", "?#")),
     "dots are an id": ("GET", "/v1/programs/../members/..", 2, ("..", "..")),
     "a literal wins over a variable": ("GET", "/v1/programs/p/members/special", 7, ("p",)),
@@ -76,19 +88,19 @@ def table() -> PathTable[int]:
 
 
 @pytest.mark.parametrize("case", FOUND)
-def test_a_path_finds_its_route(table, case):
+def test_a_path_finds_its_route(table: PathTable[int], case: str) -> None:
     method, path, index, values = FOUND[case]
 
     assert table.find(method, path) == (index + 1, values)
 
 
 @pytest.mark.parametrize("case", NOT_FOUND)
-def test_a_path_finds_nothing(table, case):
+def test_a_path_finds_nothing(table: PathTable[int], case: str) -> None:
     assert table.find(*NOT_FOUND[case]) is None
 
 
 @pytest.mark.parametrize("escape", ["%", "%4", "%zz", "%ff", "%C3", "%ED%A0%80", "é", "%-1"])
-def test_a_malformed_escape_is_refused(table, escape):
+def test_a_malformed_escape_is_refused(table: PathTable[int], escape: str) -> None:
     with pytest.raises(MalformedPath):
         table.find("GET", f"/v1/programs/p/members/{escape}")
 
@@ -96,12 +108,12 @@ def test_a_malformed_escape_is_refused(table, escape):
 @pytest.mark.parametrize(
     "text", ["v1", "/v1/{a=b}", "/v1/{a}/{a}", "/v1/**", "/v1/{a}x", "/v1/{a}:", "/v1//x", "/"]
 )
-def test_a_template_beyond_the_grammar_is_an_error(text):
-    with pytest.raises(ValueError, match="has|does not|names"):
+def test_a_template_beyond_the_grammar_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"has|does not|names"):
         parse_template(text)
 
 
-def test_two_routes_for_one_path_are_an_error(table):
+def test_two_routes_for_one_path_are_an_error(table: PathTable[int]) -> None:
     with pytest.raises(ValueError, match="is taken"):
         table.add("GET", parse_template("/v1/programs/{other}/members/{id}"), 9)
 
@@ -132,7 +144,9 @@ IDS = {
 
 
 @pytest.mark.parametrize("member", IDS)
-async def test_an_id_of_any_visible_ascii_arrives_as_it_is(ports, ledger, member):
+async def test_an_id_of_any_visible_ascii_arrives_as_it_is(
+    ports: Ports, ledger: FakeLedger, member: str
+) -> None:
     for method, path, name in (
         (b"GET", b"/account", "GetAccount"),
         (b"GET", b":verify", "VerifyAccount"),
@@ -164,34 +178,39 @@ async def test_an_id_of_any_visible_ascii_arrives_as_it_is(ports, ledger, member
         b"/v1/programs/p/members/%F0%9F%98%80/account",
     ],
 )
-async def test_a_hostile_id_is_a_clear_problem(ports, ledger, path):
+async def test_a_hostile_id_is_a_clear_problem(
+    ports: Ports, ledger: FakeLedger, path: bytes
+) -> None:
     status, answer = await raw(
         ports.http,
-        b"GET %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer admin-key\r\n\r\n"
-        % path,
+        b"GET %b HTTP/1.1\r\n%b%b\r\n" % (path, CLOSE, ADMIN),
     )
 
     assert status == 400, answer
     assert b'"reason": "INVALID_FIELD"' in answer
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"GET /v1/programs HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-        b"GET /v1/programs HTTP/9.9\r\nconnection: close\r\n\r\n",
-        b"\x00\x01\x02\r\n\r\n",
-        b"GET /v1/\xff\xfe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-        b"GET /v1/programs HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: \xff\xfe\r\n\r\n",
-        b"POST /v1/programs HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer"
-        b" admin-key\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
-        b"GET /v1/programs HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer"
-        b" admin-key\r\nauthorization: Bearer reader-key\r\n\r\n",
-        b"GET /v1/programs HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer"
-        b" admin-key\r\ntraceparent: 00-zz-\xff\r\n\r\n",
-    ],
-)
-async def test_hostile_bytes_never_break_the_gateway(ports, ledger, text):
-    status, answer = await raw(ports.http, text)
+CLOSE = b"host: x\r\nconnection: close\r\n"
+ADMIN = b"authorization: Bearer admin-key\r\n"
+PROGRAMS = b"GET /v1/programs HTTP/1.1\r\n" + CLOSE
+HOSTILE = {
+    "two lengths": PROGRAMS + b"content-length: 1\r\ncontent-length: 2\r\n\r\n",
+    "another version": b"GET /v1/programs HTTP/9.9\r\n" + CLOSE + b"\r\n",
+    "no HTTP": b"\x00\x01\x02\r\n\r\n",
+    "raw bytes in the path": b"GET /v1/\xff\xfe HTTP/1.1\r\n" + CLOSE + b"\r\n",
+    "raw bytes as a credential": PROGRAMS + b"authorization: \xff\xfe\r\n\r\n",
+    "chunks that are none": PROGRAMS.replace(b"GET", b"POST")
+    + ADMIN
+    + b"transfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
+    "two credentials": PROGRAMS + ADMIN + b"authorization: Bearer reader-key\r\n\r\n",
+    "a trace that is none": PROGRAMS + ADMIN + b"traceparent: 00-zz-\xff\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+async def test_hostile_bytes_never_break_the_gateway(
+    ports: Ports, ledger: FakeLedger, case: str
+) -> None:
+    status, answer = await raw(ports.http, HOSTILE[case])
 
     assert status < 500, answer

@@ -8,30 +8,32 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
+    reflection_pb2,
+    reflection_pb2_grpc,
+)
 
 from chassis.refusals import error_info, status_of_error
-from kernel.refusals import MemberNotFound, ProgramNotFound
+from kernel.refusals import MemberNotFound, ProgramNotFound, Refusal
 from loyalty.gateway.v1 import credential_pb2, credential_pb2_grpc, profile_pb2, profile_pb2_grpc
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
-from services.gateway.__main__ import running
+from services.gateway.__main__ import Ports, running
 from testkit import keys
 from testkit.servers import authorized_channel, metadata
-
-from tests.gateway.conftest import ADMIN, FakeLedger, gateway_settings
+from tests.gateway.gateway_kit import ADMIN, FakeLedger, gateway_settings
 
 PROFILE = "/v1/programs/p/members/m1"
 Request = profile_pb2.GetProfileRequest
 
 
 @pytest.fixture
-async def stub(ports, ledger) -> AsyncIterator[Any]:
+async def stub(ports: Ports, ledger: FakeLedger) -> AsyncIterator[Any]:
     async with authorized_channel(ports.grpc) as channel:
         yield profile_pb2_grpc.ProfileServiceStub(channel)
 
 
-async def test_a_profile_has_its_parts(client, ledger):
+async def test_a_profile_has_its_parts(client: httpx.AsyncClient, ledger: FakeLedger) -> None:
     ledger.answers["GetAccount"] = lambda request, _: resources_pb2.Account(
         balances=[resources_pb2.Balance(currency="points", available=7)]
     )
@@ -46,11 +48,13 @@ async def test_a_profile_has_its_parts(client, ledger):
     assert body["readTime"].startswith("20")
 
 
-async def test_the_parts_are_gathered_at_once(client, ledger):
+async def test_the_parts_are_gathered_at_once(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
     arrived: list[str] = []
     both = asyncio.Event()
 
-    async def wait(request, _):
+    async def wait(request: Any, _: Any) -> Any:
         arrived.append(type(request).__name__)
         if len(arrived) == 2:
             both.set()
@@ -65,11 +69,11 @@ async def test_the_parts_are_gathered_at_once(client, ledger):
     assert answer.json()["unavailable"] == []
 
 
-def _break(request, _):
+def _break(request: Any, _: Any) -> Any:
     raise RuntimeError("broken")
 
 
-async def _hang(request, _):
+async def _hang(request: Any, _: Any) -> Any:
     await asyncio.sleep(3)
     return resources_pb2.Account()
 
@@ -83,7 +87,9 @@ MISSING = {
 
 
 @pytest.mark.parametrize("case", MISSING)
-async def test_a_part_that_cannot_be_had_is_named(client, ledger, case):
+async def test_a_part_that_cannot_be_had_is_named(
+    client: httpx.AsyncClient, ledger: FakeLedger, case: str
+) -> None:
     answers, unavailable = MISSING[case]
     ledger.answers |= answers
     answer = await client.get(PROFILE)
@@ -94,11 +100,13 @@ async def test_a_part_that_cannot_be_had_is_named(client, ledger, case):
 
 
 @pytest.mark.parametrize(
-    ("refusal", "reason"),
+    "refusal,reason",
     [(MemberNotFound("m1"), "MEMBER_NOT_FOUND"), (ProgramNotFound("p"), "PROGRAM_NOT_FOUND")],
 )
-async def test_who_is_not_found_has_no_profile(client, ledger, stub, refusal, reason):
-    def refuse(request, _):
+async def test_who_is_not_found_has_no_profile(
+    client: httpx.AsyncClient, ledger: FakeLedger, stub: Any, refusal: Refusal, reason: str
+) -> None:
+    def refuse(request: Any, _: Any) -> Any:
         raise refusal
 
     ledger.answers |= {"GetAccount": refuse, "ListExpirations": _break}
@@ -112,7 +120,9 @@ async def test_who_is_not_found_has_no_profile(client, ledger, stub, refusal, re
     assert info.reason == reason
 
 
-async def test_the_grpc_door_takes_tokens_and_api_keys(stub, ledger, ports):
+async def test_the_grpc_door_takes_tokens_and_api_keys(
+    stub: Any, ledger: FakeLedger, ports: Ports
+) -> None:
     by_token = await stub.GetProfile(Request(program="p", member="m1"))
     token = ledger.seen[-1][2]["authorization"]
     by_key = await stub.GetProfile(Request(program="p", member="m1"), metadata=metadata(ADMIN))
@@ -123,7 +133,7 @@ async def test_the_grpc_door_takes_tokens_and_api_keys(stub, ledger, ports):
     assert keys.verifier().identify(minted).identity.actor == ADMIN
 
 
-async def test_a_member_has_its_own_profile_on_the_grpc_door_only(stub):
+async def test_a_member_has_its_own_profile_on_the_grpc_door_only(stub: Any) -> None:
     own = metadata(keys.token(member="m1", program="p"))
     profile = await stub.GetProfile(Request(program="p", member="m1"), metadata=own)
 
@@ -134,7 +144,7 @@ async def test_a_member_has_its_own_profile_on_the_grpc_door_only(stub):
         assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_a_stranger_gets_nothing_on_the_grpc_door(ports):
+async def test_a_stranger_gets_nothing_on_the_grpc_door(ports: Ports) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
         profiles = profile_pb2_grpc.ProfileServiceStub(channel)
         tokens = credential_pb2_grpc.CredentialServiceStub(channel)
@@ -148,7 +158,7 @@ async def test_a_stranger_gets_nothing_on_the_grpc_door(ports):
             assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_the_grpc_door_answers_for_its_health_and_describes_itself(ports):
+async def test_the_grpc_door_answers_for_its_health_and_describes_itself(ports: Ports) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
         health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         listing = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
@@ -165,31 +175,33 @@ async def test_the_grpc_door_answers_for_its_health_and_describes_itself(ports):
     assert {"loyalty.gateway.v1.ProfileService", "loyalty.gateway.v1.CredentialService"} <= services
 
 
-async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: Path):
+async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: Path) -> None:
     ledger = FakeLedger()
     await ledger.start()
-    async with running(gateway_settings(tmp_path, ledger.port)) as ports:
-        async with httpx.AsyncClient(
+    async with (
+        running(gateway_settings(tmp_path, ledger.port)) as ports,
+        httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{ports.http}",
             headers={"authorization": f"Bearer {ADMIN}"},
             trust_env=False,
-        ) as client:
-            ready = await client.get("/readyz")
-            await ledger.stop()
-            down = await client.post(
-                f"{PROFILE}:earn", json={"points": 1}, headers={"idempotency-key": "k"}
-            )
-            profile = await client.get(PROFILE)
-            await asyncio.sleep(1.1)
-            unready = await client.get("/readyz")
-            live = await client.get("/healthz")
-            await ledger.start(ledger.port)
-            again = None
-            for _ in range(50):
-                again = await client.get(f"{PROFILE}/account")
-                if again.status_code == 200:
-                    break
-                await asyncio.sleep(0.1)
+        ) as client,
+    ):
+        ready = await client.get("/readyz")
+        await ledger.stop()
+        down = await client.post(
+            f"{PROFILE}:earn", json={"points": 1}, headers={"idempotency-key": "k"}
+        )
+        profile = await client.get(PROFILE)
+        await asyncio.sleep(1.1)
+        unready = await client.get("/readyz")
+        live = await client.get("/healthz")
+        await ledger.start(ledger.port)
+        again = None
+        for _ in range(50):
+            again = await client.get(f"{PROFILE}/account")
+            if again.status_code == 200:
+                break
+            await asyncio.sleep(0.1)
     await ledger.stop()
 
     assert ready.status_code == 200
@@ -202,12 +214,14 @@ async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: P
     assert again.status_code == 200
 
 
-async def test_a_ledger_that_restarts_is_called_again_where_that_does_no_harm(client, ledger):
+async def test_a_ledger_that_restarts_is_called_again_where_that_does_no_harm(
+    client: httpx.AsyncClient, ledger: FakeLedger
+) -> None:
     from chassis.refusals import DependencyUnavailable
 
     calls: list[str] = []
 
-    def fail_twice(request, _):
+    def fail_twice(request: Any, _: Any) -> Any:
         calls.append("call")
         if len(calls) < 3:
             raise DependencyUnavailable("database")
@@ -219,12 +233,12 @@ async def test_a_ledger_that_restarts_is_called_again_where_that_does_no_harm(cl
     assert (answer.status_code, len(calls)) == (200, 3)
 
 
-async def test_an_update_is_called_once_only(client, ledger):
+async def test_an_update_is_called_once_only(client: httpx.AsyncClient, ledger: FakeLedger) -> None:
     from chassis.refusals import DependencyUnavailable
 
     calls: list[str] = []
 
-    def fail(request, _):
+    def fail(request: Any, _: Any) -> Any:
         calls.append("call")
         raise DependencyUnavailable("database")
 
@@ -235,27 +249,30 @@ async def test_an_update_is_called_once_only(client, ledger):
     assert answer.json()["metadata"] == {"dependency": "database"}
 
 
-async def test_more_calls_than_are_taken_on_are_refused(tmp_path: Path, ledger):
+async def test_more_calls_than_are_taken_on_are_refused(tmp_path: Path, ledger: FakeLedger) -> None:
     release = asyncio.Event()
 
-    async def wait(request, _):
+    async def wait(request: Any, _: Any) -> Any:
         await release.wait()
         return resources_pb2.Account()
 
     ledger.answers["GetAccount"] = wait
-    async with running(gateway_settings(tmp_path, ledger.port, max_in_flight=4)) as ports:
-        async with httpx.AsyncClient(
+    settings = gateway_settings(tmp_path, ledger.port, max_in_flight=4)
+    async with (
+        running(settings) as ports,
+        httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{ports.http}",
             headers={"authorization": f"Bearer {ADMIN}"},
             trust_env=False,
-        ) as client:
-            calls = [
-                asyncio.create_task(client.get(f"{PROFILE}/account")) for _ in range(10)
-            ]
-            done, _ = await asyncio.wait(calls, timeout=10, return_when=asyncio.FIRST_COMPLETED)
-            while sum(call.done() for call in calls) < 6:
-                await asyncio.sleep(0.01)
-            release.set()
-            statuses = sorted([(await call).status_code for call in calls])
+        ) as client,
+    ):
+        statuses: list[int] = []
 
-    assert statuses == [200] * 4 + [429] * 6
+        async def call() -> None:
+            statuses.append((await client.get(f"{PROFILE}/account")).status_code)
+            if len(statuses) == 6:
+                release.set()
+
+        await asyncio.wait_for(asyncio.gather(*(call() for _ in range(10))), 20)
+
+    assert statuses == [429] * 6 + [200] * 4

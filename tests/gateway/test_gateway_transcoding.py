@@ -1,6 +1,7 @@
 """Path, query, body and headers become a request message; tables of cases."""
 
 import json
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -19,7 +20,7 @@ ROUTES = {(route.rpc.name, route.primary): route for route in routes_of(EXPOSED)
 
 def read(
     method: str,
-    body: bytes | dict[str, object] = b"",
+    body: Any = b"",
     query: str = "",
     key: str | None = None,
     **values: str,
@@ -90,15 +91,13 @@ READ = {
         "AdvanceClock",
         {"time": "2026-01-31T12:00:00+01:00"},
         "",
-        json_format.ParseDict(
-            {"time": "2026-01-31T11:00:00Z"}, program_pb2.AdvanceClockRequest()
-        ),
+        json_format.ParseDict({"time": "2026-01-31T11:00:00Z"}, program_pb2.AdvanceClockRequest()),
     ),
 }
 
 
 @pytest.mark.parametrize("case", READ)
-def test_a_request_is_read(case):
+def test_a_request_is_read(case: str) -> None:
     method, body, query, expected = READ[case]
 
     assert read(method, body, query) == expected
@@ -148,7 +147,7 @@ BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
 
 
 @pytest.mark.parametrize("case", BAD_BODIES)
-def test_a_body_that_does_not_fit_is_unreadable(case):
+def test_a_body_that_does_not_fit_is_unreadable(case: str) -> None:
     body, field = BAD_BODIES[case]
     with pytest.raises(UnreadableBody) as caught:
         read("Earn", body)
@@ -156,7 +155,7 @@ def test_a_body_that_does_not_fit_is_unreadable(case):
     assert caught.value.metadata.get("field") == field
 
 
-def test_two_operations_in_one_are_unreadable():
+def test_two_operations_in_one_are_unreadable() -> None:
     body = {"operations": [{"earn": {"points": 1}, "redeem": {"points": 1}}]}
     with pytest.raises(UnreadableBody) as caught:
         read("Post", body)
@@ -164,7 +163,7 @@ def test_two_operations_in_one_are_unreadable():
     assert caught.value.metadata["field"] == "operations[0].redeem"
 
 
-def test_a_body_where_none_is_taken_is_unreadable():
+def test_a_body_where_none_is_taken_is_unreadable() -> None:
     with pytest.raises(UnreadableBody):
         read("GetAccount", b"{}")
 
@@ -189,7 +188,7 @@ BAD_QUERIES = {
 
 
 @pytest.mark.parametrize("case", BAD_QUERIES)
-def test_a_query_that_does_not_fit_names_its_parameter(case):
+def test_a_query_that_does_not_fit_names_its_parameter(case: str) -> None:
     method, query, field = BAD_QUERIES[case]
     body = {"updateMask": "points"} if method == "UpdateProgramSettings" else b""
     with pytest.raises(InvalidField) as caught:
@@ -209,7 +208,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize("case", KEYS)
-def test_an_idempotency_key_is_the_request_id(case):
+def test_an_idempotency_key_is_the_request_id(case: str) -> None:
     key, body, expected = KEYS[case]
     message = read("Earn", body, key=key)
 
@@ -218,20 +217,23 @@ def test_an_idempotency_key_is_the_request_id(case):
 
 
 @pytest.mark.parametrize(
-    ("key", "body"), [("other", {"requestId": "r"}), ("", {}), ('""', {}), ('"r', {"requestId": "r"})]
+    "key,body",
+    [("other", {"requestId": "r"}), ("", {}), ('""', {}), ('"r', {"requestId": "r"})],
 )
-def test_an_idempotency_key_that_differs_or_is_empty_is_refused(key, body):
+def test_an_idempotency_key_that_differs_or_is_empty_is_refused(
+    key: str, body: dict[str, object]
+) -> None:
     with pytest.raises(InvalidField):
         read("Earn", body, key=key)
 
 
-def test_an_idempotency_key_says_nothing_where_there_is_no_request_id():
+def test_an_idempotency_key_says_nothing_where_there_is_no_request_id() -> None:
     assert read("CreateProgram", {"program": "p"}, key="x") == program_pb2.CreateProgramRequest(
         program="p"
     )
 
 
-def test_the_path_fills_its_fields_and_the_body_may_not_differ():
+def test_the_path_fills_its_fields_and_the_body_may_not_differ() -> None:
     expected = ledger_pb2.EarnRequest(program="p", member="m")
 
     assert read("Earn", {}, program="p", member="m") == expected
@@ -240,7 +242,7 @@ def test_the_path_fills_its_fields_and_the_body_may_not_differ():
         read("Earn", {"member": "other"}, program="p", member="m")
 
 
-def test_every_annotated_method_has_its_routes():
+def test_every_annotated_method_has_its_routes() -> None:
     routes = list(routes_of(EXPOSED))
     known = {(route.method, route.template.text) for route in routes}
 
@@ -258,7 +260,7 @@ def test_every_annotated_method_has_its_routes():
     assert all(route.mine == route.template.text.startswith("/v1/me") for route in routes)
 
 
-def test_only_calls_that_do_no_harm_twice_are_retried():
+def test_only_calls_that_do_no_harm_twice_are_retried() -> None:
     twice = {route.rpc.name for route in routes_of(EXPOSED) if retried(route.rpc)}
 
     assert {"Earn", "Post", "BatchPost", "EnrolMember", "GetAccount", "ListEntries"} <= twice
@@ -281,25 +283,23 @@ def filled(message: Message, depth: int = 0) -> Message:
     return message
 
 
-def _sample(field):
+def _sample(field: Any) -> Any:
     if field.enum_type is not None:
         return field.enum_type.values[-1].number
-    return {9: "é\"\\ ☃", 12: b"\xff\x00", 8: True}.get(field.type, 7)
+    return {9: 'é"\\ ☃', 12: b"\xff\x00", 8: True}.get(field.type, 7)
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=lambda route: route.full_method)
-def test_json_is_the_canonical_one(route: Route):
+def test_json_is_the_canonical_one(route: Route) -> None:
     for kind in (route.request, route.response):
         for message in (kind(), filled(kind())):
-            expected = json_format.MessageToDict(
-                message, always_print_fields_with_no_presence=True
-            )
+            expected = json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
 
             assert to_dict(message) == expected
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=lambda route: route.full_method)
-def test_what_is_written_is_read_again(route: Route):
+def test_what_is_written_is_read_again(route: Route) -> None:
     from services.gateway.http.jsonread import read_message
 
     message = filled(route.request())
