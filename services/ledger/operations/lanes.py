@@ -24,7 +24,8 @@ from services.ledger.store.sessions import CONNECTION_LOST, RETRIED, Session
 
 BATCH_MAX = 500
 DEPTH_MAX = 20_000
-ATTEMPTS_MAX = 8
+# Long enough for a database that was killed to recover.
+RETRY_S_MAX = 10.0
 BACKOFF_S = 0.01
 BACKOFF_S_MAX = 1.0
 
@@ -185,6 +186,11 @@ class _Lane:
         items = [item for _, _, item in batch]
         try:
             outcomes = await self._attempts(items)
+        except CONNECTION_LOST as lost:
+            # Nobody's command is to blame, and whether it was committed is told by its request id.
+            for place in batch:
+                _answer(place, Broken(lost))
+            return
         except Exception as fault:  # noqa: BLE001 - whatever it is, it is one command's answer
             if len(batch) == 1:
                 _log.exception("a command cannot be decided", error=type(fault).__name__)
@@ -199,18 +205,19 @@ class _Lane:
             _answer(place, outcome)
 
     async def _attempts(self, items: list[Item]) -> list[Outcome]:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + RETRY_S_MAX
         pause = BACKOFF_S
-        for attempt in range(1, ATTEMPTS_MAX + 1):
+        while True:
             try:
                 return await self._once(items)
             except (RevisionMoved, *RETRIED, *CONNECTION_LOST) as error:
-                if attempt == ATTEMPTS_MAX:
+                if loop.time() >= until:
                     raise
                 _log.warning("a transaction is tried again", error=type(error).__name__)
             jitter = self._environment.random_bits(10) / 1024
             await asyncio.sleep(pause * (0.5 + jitter))
             pause = min(pause * 2, BACKOFF_S_MAX)
-        raise AssertionError
 
     async def _once(self, items: list[Item]) -> list[Outcome]:
         connection = await self._session.begin()
