@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Gauge, Histogram
 
 from chassis.metrics import REGISTRY
-from chassis.refusals import DeadlinePassed, Overloaded
+from chassis.refusals import DeadlinePassed, DependencyUnavailable, Overloaded
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
@@ -186,10 +186,10 @@ class _Lane:
         items = [item for _, _, item in batch]
         try:
             outcomes = await self._attempts(items)
-        except CONNECTION_LOST as lost:
+        except CONNECTION_LOST:
             # Nobody's command is to blame, and whether it was committed is told by its request id.
             for place in batch:
-                _answer(place, Broken(lost))
+                _answer(place, Refused(DependencyUnavailable("database")))
             return
         except Exception as fault:  # noqa: BLE001 - whatever it is, it is one command's answer
             if len(batch) == 1:
