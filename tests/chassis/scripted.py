@@ -39,16 +39,16 @@ class Scripted(ledger_pb2_grpc.LedgerServiceServicer):
         self._earn = earn
         self._watch = watch
 
-    async def Earn(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Earn(self, request: Any, context: Any) -> Any:
         return await self._earn(request, context)
 
-    async def GetAccount(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetAccount(self, request: Any, context: Any) -> Any:
         return ledger_pb2.GetAccountRequest()
 
-    async def Count(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Count(self, request: Any, context: Any) -> Any:
         return ledger_pb2.CountResponse()
 
-    async def WatchChanges(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+    async def WatchChanges(self, request: Any, context: Any) -> AsyncIterator[Any]:
         async for response in self._watch(request, context):
             yield response
 
