@@ -1,11 +1,12 @@
 """Each linter of `make check` is shown one planted violation, and fails."""
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.tidy.source import BIN, ROOT, run
+from tests.tidy.source import BIN, ROOT, SERVICES, run
 
 # A small project with all rooms, on which the import rules of pyproject.toml are tried.
 ROOMS = ("__main__", "settings", "rpc", "jobs", "operations", "store", "peers", "domain")
@@ -51,6 +52,17 @@ def lint_imports(folder: Path) -> dict[str, str]:
     found = {line[0]: line[1] for line in verdicts if line[-1] in {"KEPT", "BROKEN"}}
     assert len(found) == len(PLANTED), done.stdout
     return found
+
+
+def test_every_service_is_under_the_import_rules() -> None:
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    named = {rule["id"]: rule.get("modules") or rule.get("containers") for rule in rules}
+    services = [f"services.{service}" for service in SERVICES]
+
+    assert named["services"] == services
+    assert named["rooms"] == services
 
 
 def test_the_import_rules_hold_of_a_clean_house(tmp_path: Path) -> None:
