@@ -102,7 +102,8 @@ class Agreement(RuleBasedStateMachine):
         time = max(data.draw(st.sampled_from(jumps)), self.model.now)
         ours = self.model.advance(time)
 
-        assert self.driver.advance(time) == ours
+        # Accounts are found by a due time that may be earlier than the truth, so more may be visited.
+        assert self.driver.advance(time) >= ours
         self.touched = set(self.model.accounts)
 
     @rule(data=st.data())
