@@ -153,13 +153,15 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Ports]:
     try:
         grpc_port = await server.start()
         channels.open(OWN, _own_address(settings.host, grpc_port))
-        http = _HttpServer(_config(build_http(settings, channels, credentials), settings))
+        gateway = build_http(settings, channels, credentials)
+        http = _HttpServer(_config(gateway, settings))
         task = asyncio.create_task(http.serve(sockets=[listener]))
         try:
             yield Ports(http=listener.getsockname()[1], grpc=grpc_port)
         finally:
             http.should_exit = True
             await task
+            gateway.flush()
     finally:
         listener.close()
         await server.stop()

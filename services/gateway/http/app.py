@@ -28,7 +28,7 @@ from services.gateway.domain.paths import MalformedPath
 from services.gateway.domain.quota import Quota
 from services.gateway.http.catalogue import OWN
 from services.gateway.http.jsonwrite import write_json
-from services.gateway.http.meters import Answered, count
+from services.gateway.http.meters import Answered, Meter
 from services.gateway.http.problems import (
     MEDIA_TYPE,
     Problem,
@@ -124,7 +124,7 @@ class Gateway:
         self._quota = quota
         self._limits = limits
         self._pages = pages
-        self._sample = access_log_sample
+        self._meter = Meter(access_log_sample)
         self._clock = clock
         self._in_flight = 0
 
@@ -156,7 +156,11 @@ class Gateway:
             await _send(send, status, media, body, trace, extra, silent=True)
         else:
             await _send(send, status, media, body, trace, extra)
-        count(answered, status, self._clock() - began, self._sample)
+        self._meter.count(answered, status, began, self._clock())
+
+    def flush(self) -> None:
+        """Write the log lines that have gathered."""
+        self._meter.flush()
 
     async def _answer(
         self, scope: Scope, receive: Receive, head: _Head, trace: Trace, answered: Answered

@@ -1,11 +1,12 @@
 """One log line and one count for every HTTP request that is answered."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from chassis.logs import logger
+from chassis.logs import AccessLog, OncePerSecond
 from chassis.metrics import REGISTRY
 from services.gateway.http.routes import Route
 
@@ -23,8 +24,8 @@ SECONDS = Histogram(
     registry=REGISTRY,
 )
 _KNOWN = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-_log = logger("http")
+# Whoever is refused with these may send any number of them.
+_FLOODS = frozenset({401, 429})
 
 
 @dataclass(slots=True)
@@ -37,20 +38,50 @@ class Answered:
     reason: str = ""
 
 
-def count(answered: Answered, status: int, seconds: float, sample: float) -> None:
-    """Count and log one answer; of successful ones the share `sample` is logged."""
-    # Labels come from the routes and from short lists, never from the caller.
-    method = answered.method if answered.method in _KNOWN else "OTHER"
-    route = answered.route.template.text if answered.route is not None else ""
-    REQUESTS.labels(method, route, str(status), answered.reason).inc()
-    SECONDS.labels(method, route).observe(seconds)
-    if status >= 400 or sample >= 1.0 or random.random() < sample:  # noqa: S311 - not a secret
-        _log.info(
-            "request",
-            method=method,
-            route=route,
-            status=status,
-            reason=answered.reason,
-            milliseconds=round(seconds * 1000, 3),
-            trace_id=answered.trace_id,
-        )
+class Meter:
+    """Counts and logs answers; of successful ones the share `sample` is logged."""
+
+    def __init__(self, sample: float) -> None:
+        self._sample = sample
+        self._log = AccessLog()
+        self._flood = OncePerSecond()
+        self._counts: dict[tuple[str, str, int, str], Callable[[], None]] = {}
+        self._times: dict[tuple[str, str], Callable[[float], None]] = {}
+
+    def count(self, answered: Answered, status: int, began: float, now: float) -> None:
+        """Count and log one answer; times are of a monotonic clock, in seconds."""
+        # Labels come from the routes and from short lists, never from the caller.
+        method = answered.method if answered.method in _KNOWN else "OTHER"
+        route = answered.route.template.text if answered.route is not None else ""
+        labels = (method, route, status, answered.reason)
+        increase = self._counts.get(labels)
+        if increase is None:
+            increase = REQUESTS.labels(method, route, str(status), answered.reason).inc
+            self._counts[labels] = increase
+        increase()
+        observe = self._times.get((method, route))
+        if observe is None:
+            observe = self._times[method, route] = SECONDS.labels(method, route).observe
+        observe(now - began)
+        held_back = self._held_back(status, now)
+        if held_back is not None:
+            self._log.write(
+                method=method,
+                route=route,
+                status=status,
+                reason=answered.reason,
+                milliseconds=round((now - began) * 1000, 3),
+                trace_id=answered.trace_id,
+                **({"held_back": held_back} if held_back else {}),
+            )
+
+    def flush(self) -> None:
+        """Write the lines that have gathered."""
+        self._log.flush()
+
+    def _held_back(self, status: int, now: float) -> int | None:
+        """None where the line is left out; else how many like it were held back before it."""
+        if status in _FLOODS:
+            return self._flood.admit(now)
+        logged = status >= 400 or self._sample >= 1.0 or random.random() < self._sample  # noqa: S311 - not a secret
+        return 0 if logged else None
