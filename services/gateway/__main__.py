@@ -6,6 +6,7 @@ import ipaddress
 import json
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -227,4 +228,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    try:
+        uvloop.run(main())
+    except PortTaken as error:
+        sys.exit(f"gateway: {error}")
