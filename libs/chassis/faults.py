@@ -10,6 +10,9 @@ _DATABASE_GONE: tuple[type[BaseException], ...] = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.QueryCanceledError,
+    # What asyncpg says of a connection that died in the middle of an exchange.
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     sqlalchemy.exc.TimeoutError,
 )
 _NETWORK_GONE: tuple[type[BaseException], ...] = (ConnectionError, TimeoutError)

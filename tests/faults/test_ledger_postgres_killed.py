@@ -73,4 +73,6 @@ def test_a_killed_postgres_loses_and_doubles_nothing(own_postgres: EmbeddedPostg
         assert process.alive()
         ledger.close()
     finally:
+        for each in cluster.processes:
+            print("\n".join(each.faults()))
         cluster.stop()

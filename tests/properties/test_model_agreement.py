@@ -102,7 +102,7 @@ class Agreement(RuleBasedStateMachine):
         time = max(data.draw(st.sampled_from(jumps)), self.model.now)
         ours = self.model.advance(time)
 
-        # Accounts are found by a due time that may be earlier than the truth, so more may be visited.
+        # Accounts are found by a due time that may be earlier than the truth: more may be visited.
         assert self.driver.advance(time) >= ours
         self.touched = set(self.model.accounts)
 

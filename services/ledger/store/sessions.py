@@ -33,6 +33,8 @@ CONNECTION_LOST: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    # What asyncpg says of a connection that died in the middle of an exchange.
+    asyncpg.InternalClientError,
     OSError,
 )
 """The connection broke, or there is none (a `TimeoutError` is an `OSError`)."""
