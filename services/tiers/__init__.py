@@ -1,0 +1,1 @@
+"""Keeps ladders, and where members stand on them."""

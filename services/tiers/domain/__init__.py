@@ -1,0 +1,1 @@
+"""Pure: values and functions over them; no clock, no randomness, no I/O."""

@@ -1,0 +1,95 @@
+"""Follows the ledger: whoever's counters moved is evaluated, whichever way the posting came."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC
+from typing import NoReturn
+
+from chassis.logs import logger
+from chassis.streams import Cursors, follow
+from loyalty.ledger.v1 import resources_pb2
+from services.tiers.operations.apply_postings import STREAM, Touch, apply_postings, load_cursors
+from services.tiers.operations.context import TiersContext
+from services.tiers.store.followed import turn
+from services.tiers.store.ladders import Program
+
+RETRY_S = 1.0
+
+_Kind = resources_pb2.Entry.Kind
+_POINTS_EARNED = "points_earned"
+
+
+class Follower:
+    """The effect of the ledger's stream, and how far it was applied by this process."""
+
+    def __init__(self, context: TiersContext) -> None:
+        self._context = context
+        self._cursors: dict[int, int] = {}
+
+    async def load(self) -> Cursors:
+        """The stored cursors, from which applying goes on."""
+        self._cursors = await load_cursors(self._context)
+        return self._cursors
+
+    async def apply(self, changes: Sequence[resources_pb2.Change], moved: Cursors) -> None:
+        """Apply changes and store the cursors after them."""
+        touches = [touch for change in changes if (touch := touch_of(change)) is not None]
+        await apply_postings(self._context, touches, self._cursors, moved)
+        self._cursors.update(moved)
+
+    async def follow(self) -> NoReturn:
+        """Follow for ever."""
+        context = self._context
+        await follow(
+            lambda cursors: context.ledger.watch(cursors, context.credentials.following()),
+            self.load,
+            self.apply,
+            name=STREAM,
+        )
+
+
+async def run(context: TiersContext, dsn: str) -> NoReturn:
+    """Follow the ledger whenever it is this process's turn."""
+    log = logger("follower")
+    while True:
+        try:
+            async with turn(dsn, STREAM) as lost:
+                following = asyncio.create_task(Follower(context).follow())
+                waiting = asyncio.create_task(lost.wait())
+                try:
+                    await asyncio.wait({following, waiting}, return_when="FIRST_COMPLETED")
+                finally:
+                    for task in (following, waiting):
+                        task.cancel()
+                        with suppress(asyncio.CancelledError):
+                            await task
+        except Exception as error:  # noqa: BLE001 - a database that is away comes back
+            log.warning("no turn to follow", error=repr(error))
+        await asyncio.sleep(RETRY_S)
+
+
+def touch_of(change: resources_pb2.Change) -> Touch | None:
+    """What a change says to the tiers; None where it moved no counter."""
+    if change.WhichOneof("fact") != "posting":
+        return None
+    posting = change.posting
+    counters: set[str] = set()
+    enrolled = False
+    for entry in posting.entries:
+        if entry.kind == _Kind.COUNTED:
+            counters.add(entry.counter)
+        elif entry.kind == _Kind.EARNED:
+            # Without a currency it is the default one's, whichever that is.
+            counters |= {_POINTS_EARNED, f"{_POINTS_EARNED}:{entry.currency}"}
+        elif entry.kind == _Kind.ENROLLED:
+            enrolled = True
+    if not counters and not enrolled:
+        return None
+    return Touch(
+        program=Program(change.organization, change.program),
+        member=posting.member,
+        time=posting.record_time.ToDatetime(tzinfo=UTC),
+        enrolled=enrolled,
+        counters=frozenset(counters),
+    )

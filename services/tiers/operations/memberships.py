@@ -1,0 +1,128 @@
+"""Where members stand: asked, and evaluated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kernel.refusals import MemberNotFound
+from services.tiers.domain.ladder import IMPLICIT, Ladder
+from services.tiers.domain.membership import Reading, Standing, stands
+from services.tiers.operations.context import TiersContext
+from services.tiers.operations.settle import Evaluation, persistently, settle
+from services.tiers.store import memberships
+from services.tiers.store.connections import reading, writing
+from services.tiers.store.ladders import Program
+from services.tiers.store.memberships import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a member stands. Without a `reading` the ledger was not asked."""
+
+    member: str
+    ladder: Ladder
+    standing: Standing
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placements:
+    """Members in the order asked, and those that are not enrolled."""
+
+    found: Sequence[Placement]
+    missing: Sequence[str]
+
+
+async def get_membership(context: TiersContext, program: Program, member: str) -> Placement:
+    """Where a member stands, by the ledger's numbers of now.
+
+    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
+    """
+    ladder, standings = await load(context, program, [member])
+    # Not in a batch: this one a member may ask for, too.
+    read = await context.ledger.account(program.id, member, ladder.windows())
+    return Placement(member, ladder, stands(ladder, standings.get(member), read), read)
+
+
+async def get_memberships(
+    context: TiersContext, program: Program, members: Sequence[str], *, brief: bool
+) -> Placements:
+    """Where members stand. `brief` asks the ledger only about those who were never evaluated.
+
+    Refusals: PROGRAM_NOT_FOUND.
+    """
+    asked = list(dict.fromkeys(members))
+    ladder, standings = await load(context, program, asked)
+    unknown = [member for member in asked if not (brief and member in standings)]
+    windows = () if brief else ladder.windows()
+    read = await context.ledger.accounts(program.id, unknown, windows) if unknown else {}
+    return _placements(asked, ladder, standings, read)
+
+
+async def evaluate_member(context: TiersContext, program: Program, member: str) -> Placement:
+    """Evaluate a member now. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
+    placements = await evaluate_members(context, program, [member])
+    if not placements.found:
+        raise MemberNotFound(member)
+    return placements.found[0]
+
+
+async def evaluate_members(
+    context: TiersContext, program: Program, members: Sequence[str]
+) -> Placements:
+    """Evaluate members now, in one transaction. Refusals: PROGRAM_NOT_FOUND."""
+    asked = list(dict.fromkeys(members))
+    return await persistently(context, lambda: _evaluate(context, program, asked))
+
+
+async def _evaluate(context: TiersContext, program: Program, members: Sequence[str]) -> Placements:
+    ladder, standings = await load(context, program, members)
+    read = await context.ledger.accounts(program.id, members, ladder.windows())
+    if ladder.stored:
+        evaluations = {
+            _key(context, program, ladder, member): Evaluation(
+                ladder, standings.get(member), (each,)
+            )
+            for member, each in read.items()
+        }
+        moving = {key: each for key, each in evaluations.items() if each.changes_something()}
+        if moving:
+            async with writing(context.writes) as connection:
+                settled = await settle(context, connection, moving)
+            context.bell.ring()
+            standings |= {key.member: standing for key, standing in settled.items()}
+    return _placements(members, ladder, standings, read)
+
+
+async def load(
+    context: TiersContext, program: Program, members: Sequence[str]
+) -> tuple[Ladder, dict[str, Standing]]:
+    """The program's ladder as it is now, and the stored standings of members on it."""
+    places = [(context.bucket(program.organization, member), member) for member in members]
+    async with reading(context.reads) as connection:
+        version, standings = await memberships.read(connection, program, places)
+        if version is None:
+            return IMPLICIT, {}
+        return await context.ladders.get(connection, program, version), standings
+
+
+def _key(context: TiersContext, program: Program, ladder: Ladder, member: str) -> Key:
+    bucket = context.bucket(program.organization, member)
+    return Key(bucket, program.organization, program.id, ladder.id, member)
+
+
+def _placements(
+    members: Sequence[str],
+    ladder: Ladder,
+    standings: Mapping[str, Standing],
+    read: Mapping[str, Reading],
+) -> Placements:
+    found, missing = [], []
+    for member in members:
+        standing, each = standings.get(member), read.get(member)
+        if each is not None:
+            found.append(Placement(member, ladder, stands(ladder, standing, each), each))
+        elif standing is not None:
+            found.append(Placement(member, ladder, standing))
+        else:
+            missing.append(member)
+    return Placements(found, missing)

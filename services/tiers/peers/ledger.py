@@ -1,0 +1,228 @@
+"""The ledger: what members have, what programs can count, and what happened."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from chassis.call import outgoing_metadata, remaining_seconds
+from chassis.refusals import (
+    CredentialInvalid,
+    DeadlinePassed,
+    DependencyUnavailable,
+    Overloaded,
+    ScopeMissing,
+    error_info,
+    status_of_error,
+)
+from chassis.settings import ServiceSettings
+from kernel.ids import microseconds
+from kernel.refusals import MemberNotFound, ProgramNotFound
+from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
+from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
+from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
+from services.tiers.domain.ladder import Window
+from services.tiers.domain.membership import Reading
+from services.tiers.domain.refusals import CounterNotFound
+
+NAME = "ledger"
+POINTS_EARNED = "points_earned"
+Metadata = tuple[tuple[str, str], ...]
+
+_READS = [
+    {"service": "loyalty.ledger.v1.LedgerService", "method": "GetAccount"},
+    {"service": "loyalty.ledger.v1.LedgerService", "method": "BatchGetAccounts"},
+    {"service": "loyalty.ledger.v1.ProgramService", "method": "GetProgram"},
+    {"service": "loyalty.ledger.v1.ProgramService", "method": "ListCounters"},
+    {"service": "loyalty.ledger.v1.ProgramService", "method": "ListCurrencies"},
+]
+_RETRY = {
+    "maxAttempts": 3,
+    "initialBackoff": "0.05s",
+    "maxBackoff": "0.3s",
+    "backoffMultiplier": 2.0,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramClock:
+    """A program's now, and whether that is a clock of its own."""
+
+    now: datetime
+    sandbox: bool
+
+
+def open_channel(address: str, settings: ServiceSettings) -> grpc.aio.Channel:
+    """A connection to the ledger, with this service's certificate where it has one."""
+    options: list[tuple[str, Any]] = [
+        # An HTTP proxy of the environment is not meant for our own services.
+        ("grpc.enable_http_proxy", 0),
+        (
+            "grpc.service_config",
+            json.dumps({"methodConfig": [{"name": _READS, "retryPolicy": _RETRY}]}),
+        ),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.keepalive_time_ms", int(settings.keepalive_seconds * 1000)),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # A ledger that comes back is found within a second, not within two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1_000),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+    ]
+    paths = (settings.tls_ca_path, settings.tls_key_path, settings.tls_certificate_path)
+    authority, key, chain = (None if path is None else path.read_bytes() for path in paths)
+    if chain is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(authority, key, chain)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+class Ledger:
+    """The ledger's answers as values of the domain.
+
+    Calls carry the credential of the call that is worked on, or the one given. Where the ledger
+    cannot be had they refuse with DEPENDENCY_UNAVAILABLE.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        # The stubs' types are those of the synchronous channel, too.
+        self._accounts: Any = LedgerServiceStub(channel)
+        self._programs: Any = ProgramServiceStub(channel)
+
+    async def account(self, program: str, member: str, windows: Sequence[Window]) -> Reading:
+        """One member's account, as a member's own credential may ask for it, too.
+
+        Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, COUNTER_NOT_FOUND.
+        """
+        request = ledger_pb2.GetAccountRequest(
+            program=program, member=member, windows=[_window(each, None) for each in windows]
+        )
+        return _reading(await _answer(self._accounts.GetAccount, request), windows)
+
+    async def accounts(
+        self,
+        program: str,
+        members: Sequence[str],
+        windows: Sequence[Window],
+        *,
+        time: datetime | None = None,
+        credential: Metadata | None = None,
+    ) -> dict[str, Reading]:
+        """The accounts of up to 1,000 different members; those who are not enrolled are left out.
+
+        `time` is an instant in the windows; the program's now where it is None.
+        Refusals: PROGRAM_NOT_FOUND, COUNTER_NOT_FOUND.
+        """
+        request = ledger_pb2.BatchGetAccountsRequest(
+            program=program, members=members, windows=[_window(each, time) for each in windows]
+        )
+        answer = await _answer(self._accounts.BatchGetAccounts, request, credential)
+        return {each.member: _reading(each, windows) for each in answer.accounts}
+
+    async def counters(self, program: str) -> frozenset[str]:
+        """The names of everything that a window of the program can sum. PROGRAM_NOT_FOUND."""
+        counters = await _answer(
+            self._programs.ListCounters, program_pb2.ListCountersRequest(program=program)
+        )
+        currencies = await _answer(
+            self._programs.ListCurrencies, program_pb2.ListCurrenciesRequest(program=program)
+        )
+        return frozenset(
+            [
+                POINTS_EARNED,
+                *(each.counter for each in counters.counters),
+                *(f"{POINTS_EARNED}:{each.currency}" for each in currencies.currencies),
+            ]
+        )
+
+    async def clock(self, program: str) -> ProgramClock:
+        """The program's now. PROGRAM_NOT_FOUND."""
+        answer = await _answer(
+            self._programs.GetProgram, program_pb2.GetProgramRequest(program=program)
+        )
+        return ProgramClock(answer.now.ToDatetime(tzinfo=UTC), answer.sandbox)
+
+    def watch(self, cursors: Mapping[int, int], credential: Metadata) -> Any:
+        """The ledger's stream of changes after the cursors, as a call of gRPC."""
+        request = ledger_pb2.WatchChangesRequest(cursors=dict(cursors))
+        return self._accounts.WatchChanges(request, metadata=credential)
+
+    async def end_of_stream(
+        self, cursors: Mapping[int, int], credential: Metadata
+    ) -> dict[int, int]:
+        """The cursors after everything that is recorded now, reading on from those given."""
+        position = dict(cursors)
+        call = self.watch(cursors, credential)
+        try:
+            async for response in call:
+                position.update(response.cursors)
+                if response.HasField("current_time"):
+                    return position
+        except grpc.aio.AioRpcError as error:
+            _refuse(error)
+        finally:
+            call.cancel()
+        raise DependencyUnavailable(NAME)
+
+
+async def _answer(method: Any, request: Any, credential: Metadata | None = None) -> Any:
+    metadata = outgoing_metadata() if credential is None else credential
+    try:
+        return await method(request, timeout=remaining_seconds(), metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        _refuse(error)
+
+
+def _refuse(error: grpc.aio.AioRpcError) -> NoReturn:
+    """Refuse as the ledger did; what is no word about the request says that it cannot be had."""
+    info = error_info(status_of_error(error, NAME))
+    reason = "" if info is None else info.reason
+    said = {} if info is None else dict(info.metadata)
+    match reason:
+        case "PROGRAM_NOT_FOUND":
+            raise ProgramNotFound(said.get("program", "")) from None
+        case "MEMBER_NOT_FOUND":
+            raise MemberNotFound(said.get("member", "")) from None
+        case "COUNTER_NOT_FOUND":
+            raise CounterNotFound(said.get("counter", "")) from None
+        case "SCOPE_MISSING":
+            raise ScopeMissing(said.get("scope", "")) from None
+        case "CREDENTIAL_INVALID":
+            raise CredentialInvalid from None
+        case "DEADLINE_PASSED":
+            raise DeadlinePassed from None
+        case "OVERLOADED":
+            raise Overloaded from None
+        case _:
+            raise DependencyUnavailable(NAME) from error
+
+
+def _window(window: Window, time: datetime | None) -> resources_pb2.CounterWindow:
+    message = resources_pb2.CounterWindow(
+        counter=window.counter,
+        period=resources_pb2.CounterWindow.Period.ValueType(window.period),
+        length=window.length,
+    )
+    if time is not None:
+        micros = microseconds(time)
+        message.time.seconds, message.time.nanos = (
+            micros // 1_000_000,
+            micros % 1_000_000 * 1_000,
+        )
+    return message
+
+
+def _reading(account: resources_pb2.Account, windows: Sequence[Window]) -> Reading:
+    values = [each.value for each in account.counters]
+    return Reading(
+        enrol_time=account.enrol_time.ToDatetime(tzinfo=UTC),
+        values=dict(zip(windows, values, strict=True)),
+        time=account.read_time.ToDatetime(tzinfo=UTC),
+    )

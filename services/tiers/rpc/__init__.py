@@ -1,0 +1,1 @@
+"""The service's methods: each translates and decides nothing."""

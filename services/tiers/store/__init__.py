@@ -1,0 +1,1 @@
+"""SQL, one file for each table or view of it."""
