@@ -55,17 +55,14 @@ def _make(descriptor: Descriptor) -> Value:
             message, always_print_fields_with_no_presence=True
         )
     rows = [_row(field) for field in descriptor.fields]
-    always = [(name, json_name, value) for name, json_name, value, present in rows if not present]
-    present = [(name, json_name, value) for name, json_name, value, present in rows if present]
 
     def write(message: Message) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for name, json_name, value in always:
-            out[json_name] = value(getattr(message, name))
-        for name, json_name, value in present:
-            if message.HasField(name):
-                out[json_name] = value(getattr(message, name))
-        return out
+        has = message.HasField
+        return {
+            json_name: value(getattr(message, name))
+            for name, json_name, value, may_be_unset in rows
+            if not may_be_unset or has(name)
+        }
 
     return write
 
