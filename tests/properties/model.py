@@ -143,10 +143,11 @@ class Program(Book):
                 entry.forfeits += ((name, taken),)
             left -= taken
         entry.kind, entry.points = "EARNED", left
-        account.last_activity = max(
-            account.last_activity or entry.effective_time, entry.effective_time
-        )
+        self._be_active(account, entry.effective_time)
         self._make_lot(account, entry, strategy, op.mature_time)
+
+    def _be_active(self, account: Account, time: datetime) -> None:
+        account.last_activity = max(account.last_activity or time, time)
 
     def _rooms(self, account: Account, entry: Entry) -> list[tuple[str, int]]:
         """How much each limit leaves, in the order in which they cut."""
@@ -175,10 +176,9 @@ class Program(Book):
         if taken > spendable or taken == 0:
             raise self._short("INSUFFICIENT_POINTS", spendable, op.points)
         entry.kind, entry.requested = "REDEEMED", op.points
+        # Redeeming is activity: idle lots live on before it is decided which expire first.
+        self._be_active(account, entry.effective_time)
         self._draw(account, entry, taken)
-        account.last_activity = max(
-            account.last_activity or entry.effective_time, entry.effective_time
-        )
         if not settings.rate:
             return None
         unit = Decimal(1).scaleb(-MINOR_DIGITS[settings.money])

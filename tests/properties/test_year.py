@@ -48,7 +48,7 @@ YEAR = Settings(
     ),
     currencies=("points", "cash"),
     counters=("visits",),
-    limits=Limits(daily_cap=120, monthly_cap=700, maximum_balance=1500),
+    limits=Limits(daily_cap=120, monthly_cap=260, maximum_balance=320),
     overrides=(("cash", Limits(daily_cap=40)),),
     currency_expiry=(("cash", "idle"),),
     rate="0.015",
@@ -163,4 +163,4 @@ def test_a_year_of_a_program_agrees_with_the_model(ledger: Ledger) -> None:
     happened = {entry.kind for account in accounts for entry in account.entries}
     limits = {cut[0] for account in accounts for entry in account.entries for cut in entry.forfeits}
     assert happened == KINDS
-    assert limits >= {"DAILY_CAP", "MONTHLY_CAP"}
+    assert limits == {"DAILY_CAP", "MONTHLY_CAP", "MAXIMUM_BALANCE"}
