@@ -50,7 +50,7 @@ def _post(program: str, member: str) -> ledger_pb2.PostRequest:
     request.operations.add().count.CopyFrom(ledger_pb2.CountOperation(counter="visits", value=1))
     request.preconditions.expect.add(
         window=resources_pb2.CounterWindow(
-            counter="visits", period=resources_pb2.CounterWindow.ROLLING_DAYS, length=7
+            counter="unmoved", period=resources_pb2.CounterWindow.ROLLING_DAYS, length=7
         )
     )
     return request

@@ -27,7 +27,7 @@ from tests.properties.messages import refused
 
 REASONS = set(errors_pb2.Reason.keys()) - {"REASON_UNSPECIFIED", "FAULT", "METHOD_NOT_SERVED"}
 METHODS = {path(method): method for method in methods()}
-MUTANTS_MAX = 100_000 if LONG else 130
+MUTANTS_MAX = 100_000 if LONG else 250
 PATIENCE_SECONDS = 10
 
 
@@ -99,14 +99,15 @@ def target(postgres: TestPostgres) -> Iterator[Target]:
 
 
 def furnish(target: Target, program: str, start: Timestamp) -> None:
-    """A sandbox program with a counter and a member who has points."""
+    """A sandbox program with counters and a member who has points."""
     request = program_pb2.CreateProgramRequest(program=program, sandbox=True, start_time=start)
     request.settings.program.auto_enrol = True
     request.settings.program.time_zone = "Pacific/Apia"
     ledger = target.ledger
     ledger.call(ledger.programs.CreateProgram, request)
-    counter = program_pb2.CreateCounterRequest(program=program, counter_id="visits")
-    ledger.call(ledger.programs.CreateCounter, counter)
+    for counter in ("visits", "unmoved"):
+        made = program_pb2.CreateCounterRequest(program=program, counter_id=counter)
+        ledger.call(ledger.programs.CreateCounter, made)
     earning = ledger_pb2.EarnRequest(
         program=program, member=target.member, request_id=fresh("r"), points=10**6
     )
