@@ -279,7 +279,9 @@ class EarningRule(_message.Message):
     event_type: _builtins.str
     """Optional. The type of events that it applies to. Default: `purchase`."""
     points: _builtins.str
-    """Required. Points, in the currency's smallest unit, for each `per_amount`: a decimal number above 0."""
+    """Required. Points, in the currency's smallest unit, for each `per_amount`: a decimal number above 0.
+    An update may leave it out.
+    """
     per_amount: _builtins.str
     """Optional. The amount that gives `points`, in the program's money: a decimal number above 0.
     Default: 1.

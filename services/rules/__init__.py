@@ -1,0 +1,1 @@
+"""What an event is worth: catalogue, earning rules, the event log."""

@@ -1,0 +1,1 @@
+"""What rules decide, purely: values and functions over them."""

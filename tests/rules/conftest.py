@@ -1,0 +1,15 @@
+"""Fixtures of the tests of rules."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from testkit.postgres import TestPostgres
+from tests.rules.kit import Suite, suite
+
+
+@pytest.fixture
+async def served(postgres: TestPostgres) -> AsyncIterator[Suite]:
+    """A ledger, tiers set by hand and rules, over fresh databases."""
+    async with suite(postgres) as running:
+        yield running
