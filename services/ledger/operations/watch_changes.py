@@ -14,7 +14,7 @@ from services.ledger.store.stream import PostingPlace, ProgramMove, Stretch
 
 PAGE = 500
 POLL_S = 0.1
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ async def watch_changes(
     beat = 0.0
     while True:
         now = context.environment.clock()
-        stretches = await _behind(context, position)
+        stretches, whole = await _behind(context, position)
         if stretches:
             changes = await _read(context, organization, stretches)
             moved = {stretch.bucket: stretch.until for stretch in stretches}
             position.update(moved)
             if changes:
-                yield Page(changes, moved, None)
+                yield Page(changes, moved, now if whole else None)
             continue
         if time.monotonic() - beat >= HEARTBEAT_S:
             beat = time.monotonic()
@@ -65,7 +65,10 @@ async def watch_changes(
         await context.bell.wait(POLL_S)
 
 
-async def _behind(context: LedgerContext, position: Mapping[int, int]) -> list[Stretch]:
+async def _behind(
+    context: LedgerContext, position: Mapping[int, int]
+) -> tuple[list[Stretch], bool]:
+    """The next page of what is behind the heads, and whether it is all of it."""
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         heads = await stream.heads(connection, list(position))
     stretches: list[Stretch] = []
@@ -76,8 +79,8 @@ async def _behind(context: LedgerContext, position: Mapping[int, int]) -> list[S
             stretches.append(Stretch(bucket, after, until))
             room -= until - after
         if not room:
-            break
-    return stretches
+            return stretches, False
+    return stretches, True
 
 
 async def _read(

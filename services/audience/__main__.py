@@ -1,0 +1,123 @@
+"""Runs the audience service: reads the settings, builds everything, serves until told to stop."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvloop
+
+from chassis import logs
+from chassis.database import open_pools
+from chassis.identity import TokenIssuer, TokenVerifier
+from chassis.migrations import migrate
+from chassis.server import Server, build_server
+from loyalty.audience.v1.audience_pb2_grpc import add_AudienceServiceServicer_to_server
+from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
+from services.audience.jobs import following
+from services.audience.operations.context import AudienceContext
+from services.audience.peers import ledger, tiers
+from services.audience.peers.channels import Credentials, open_channel
+from services.audience.rpc.audience import AudienceServicer
+from services.audience.rpc.clock import ClockServicer
+from services.audience.rpc.scopes import SCOPES
+from services.audience.settings import AudienceSettings, read_settings
+
+MIGRATIONS = Path(__file__).with_name("store") / "migrations"
+
+
+def build(settings: AudienceSettings, context: AudienceContext, verifier: TokenVerifier) -> Server:
+    """The audience service's server, not started."""
+    return build_server(
+        name="audience",
+        servicers=[
+            (
+                add_AudienceServiceServicer_to_server,
+                AudienceServicer(context),
+                "loyalty.audience.v1.AudienceService",
+            ),
+            (
+                add_ClockServiceServicer_to_server,
+                ClockServicer(context),
+                "loyalty.common.v1.ClockService",
+            ),
+        ],
+        scopes=SCOPES,
+        verifier=verifier,
+        settings=settings,
+        port=settings.audience_port,
+    )
+
+
+@asynccontextmanager
+async def opened(settings: AudienceSettings, issuer: TokenIssuer) -> AsyncIterator[AudienceContext]:
+    """What the use cases work with, following nothing: the database, migrated, and the peers.
+
+    `issuer` signs this service's own tokens.
+    """
+    owner_dsn = settings.audience_migration_dsn or settings.audience_dsn
+    await asyncio.to_thread(migrate, owner_dsn, MIGRATIONS, settings.audience_dsn)
+    pools = await open_pools(
+        settings.audience_dsn, settings.audience_writes, settings.audience_reads
+    )
+    credentials = Credentials(issuer)
+    to_ledger = open_channel(settings.ledger_target(), settings, ledger.RETRIED)
+    to_tiers = open_channel(settings.tiers_target(), settings)
+    try:
+        yield AudienceContext(
+            pools=pools,
+            ledger=ledger.Ledger(to_ledger, credentials),
+            tiers=tiers.Tiers(to_tiers, credentials),
+            clock=lambda: datetime.now(UTC),
+        )
+    finally:
+        await to_ledger.close()
+        await to_tiers.close()
+        await pools.close()
+
+
+@asynccontextmanager
+async def running(
+    settings: AudienceSettings, issuer: TokenIssuer
+) -> AsyncIterator[AudienceContext]:
+    """The audience service without its server, following the streams; stopped at the end."""
+    async with opened(settings, issuer) as context:
+        followers = following.start(context)
+        try:
+            yield context
+        finally:
+            for follower in followers:
+                follower.cancel()
+            await asyncio.gather(*followers, return_exceptions=True)
+
+
+def read_verifier(path: Path) -> TokenVerifier:
+    """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
+
+    def read() -> dict[str, object]:
+        keys: dict[str, object] = json.loads(path.read_text())
+        return keys
+
+    return TokenVerifier(read(), reload=read)
+
+
+async def main() -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    settings = read_settings()
+    logs.configure(service="audience", level=settings.log_level, as_json=settings.log_json)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    issuer = TokenIssuer(json.loads(settings.service_key_path.read_text()))
+    async with running(settings, issuer) as context:
+        server = build(settings, context, read_verifier(settings.jwks_path))
+        await server.start()
+        await stopping.wait()
+        await server.stop()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,1 @@
+"""The services that the audience service asks and follows."""

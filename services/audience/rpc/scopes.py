@@ -1,0 +1,30 @@
+"""Who may call what. A method that is not named here cannot be called."""
+
+from collections.abc import Mapping
+
+from chassis.identity import Scope
+
+_SERVICES: Mapping[str, Mapping[str, Scope]] = {
+    "loyalty.audience.v1.AudienceService": {
+        "CreateAudience": Scope("audiences:write"),
+        "GetAudience": Scope("audiences:read"),
+        "ListAudiences": Scope("audiences:read"),
+        "UpdateAudience": Scope("audiences:write"),
+        "DeleteAudience": Scope("audiences:write"),
+        "CheckMembership": Scope("audiences:read"),
+        "ListMemberAudiences": Scope("audiences:read", member=True),
+        "ListAudienceMembers": Scope("audiences:read"),
+        "PreviewAudience": Scope("audiences:read"),
+    },
+    "loyalty.common.v1.ClockService": {
+        "CatchUp": Scope("programs:write"),
+        "GetNextDue": Scope("programs:write"),
+    },
+}
+
+SCOPES: Mapping[str, Scope] = {
+    f"/{service}/{method}": scope
+    for service, methods in _SERVICES.items()
+    for method, scope in methods.items()
+}
+"""Full method name → the scope that it needs."""
