@@ -30,7 +30,7 @@ from google.rpc import status_pb2
 from chassis import validation
 from chassis.call import Call, bind_call
 from chassis.faults import dependency_of
-from chassis.identity import MEMBER_SCOPE, Scope, TokenVerifier
+from chassis.identity import MEMBER_SCOPE, Identifies, Scope
 from chassis.limits import Limit
 from chassis.logs import AccessLog, OncePerSecond, logger
 from chassis.metrics import MethodMeter
@@ -98,7 +98,7 @@ class Limits:
 class Chain:
     """The steps with what they need; `compose` makes one method's chain."""
 
-    verifier: TokenVerifier
+    verifier: Identifies
     limits: Limits
     draining: Callable[[], bool]
     access_log: AccessLog

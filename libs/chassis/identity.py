@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
@@ -85,6 +85,13 @@ class Verified(NamedTuple):
 
     identity: Identity
     expires: float
+
+
+class Identifies(Protocol):
+    """Tells callers by their `authorization` header, as a `TokenVerifier` does."""
+
+    def identify(self, header: str, /) -> Verified:
+        """Who presents this header, and until when it holds. Refuses with CREDENTIAL_INVALID."""
 
 
 def current_identity() -> Identity:

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 )
 
 from chassis.chain import Chain, Limits, Method, Next, Shape, entrance, streaming, unary
-from chassis.identity import Scope, TokenVerifier
+from chassis.identity import Identifies, Scope
 from chassis.limits import Limit
 from chassis.logs import AccessLog, logger
 from chassis.metrics import IN_FLIGHT, MetricsEndpoint
@@ -124,7 +124,7 @@ def build_server(
     name: str,
     servicers: Sequence[Servicer],
     scopes: Mapping[str, Scope | str],
-    verifier: TokenVerifier,
+    verifier: Identifies,
     settings: ServiceSettings,
     port: int = 0,
     extra_health: Sequence[str] = (),

@@ -105,8 +105,7 @@ def build(
             ),
         ],
         scopes=SCOPES,
-        # Like a verifier of tokens, and it knows API keys, too.
-        verifier=cast("TokenVerifier", credentials),
+        verifier=credentials,
         settings=settings,
         port=settings.gateway_port,
     )

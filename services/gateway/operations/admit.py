@@ -22,7 +22,7 @@ class Admission:
 class Credentials:
     """Admits callers by the header `Authorization: Bearer <JWT or API key>`.
 
-    It also stands where a `TokenVerifier` does, so that the gateway's own gRPC port takes API keys.
+    It `Identifies` callers, too, so that the gateway's own gRPC port takes API keys.
     A caller's token is sent on as it is; for an API key a token of `lifetime_seconds` is minted and
     kept for half of them.
     """
