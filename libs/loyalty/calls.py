@@ -172,6 +172,10 @@ class Options:
             ("grpc.enable_retries", 1),
             # A proxy in the environment does not reach this machine's own ports.
             ("grpc.enable_http_proxy", int(not _is_loopback(target))),
+            # A service that comes back is found within seconds, not within two minutes.
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.min_reconnect_backoff_ms", 1_000),
+            ("grpc.max_reconnect_backoff_ms", 2_000),
             ("grpc.max_receive_message_length", 64 * 2**20),
             ("grpc.max_send_message_length", 64 * 2**20),
         ]

@@ -1,4 +1,4 @@
-"""The `loyalty` command: tokens, members, and the verification of a program; it speaks gRPC only.
+"""The `loyalty` command: tokens, members, imports and checks of a program; it speaks gRPC only.
 
 Credentials come from LOYALTY_TOKEN, LOYALTY_API_KEY or `$LOYALTY_HOME/admin.key`, addresses from
 LOYALTY_<SERVICE>_ADDRESS or LOYALTY_<SERVICE>_PORT. Exit codes: 0 done, 1 the ledger disagrees with
@@ -9,15 +9,17 @@ import sys
 
 import typer
 
+from loyalty.command.events import app as events_app
 from loyalty.command.members import app as member_app
 from loyalty.command.output import say_failures
 from loyalty.command.tokens import token
 from loyalty.command.verification import verify
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Tokens, members and checks of the suite."
+    no_args_is_help=True, add_completion=False, help="Tokens, members, imports and checks."
 )
 app.command()(token)
+app.add_typer(events_app, name="events")
 app.add_typer(member_app, name="member")
 app.command()(verify)
 

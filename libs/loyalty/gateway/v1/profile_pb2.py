@@ -25,10 +25,12 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from loyalty.audience.v1 import audience_pb2 as loyalty_dot_audience_dot_v1_dot_audience__pb2
 from loyalty.ledger.v1 import resources_pb2 as loyalty_dot_ledger_dot_v1_dot_resources__pb2
+from loyalty.tiers.v1 import tiers_pb2 as loyalty_dot_tiers_dot_v1_dot_tiers__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n loyalty/gateway/v1/profile.proto\x12\x12loyalty.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!loyalty/ledger/v1/resources.proto\"o\n\x11GetProfileRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\"\xad\x02\n\x07Profile\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12+\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Account\x12\x32\n\x0b\x65xpirations\x18\x04 \x03(\x0b\x32\x1d.loyalty.ledger.v1.Expiration\x12\x35\n\x0bunavailable\x18\x64 \x03(\x0e\x32 .loyalty.gateway.v1.Profile.Part\x12-\n\tread_time\x18\x65 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\x04Part\x12\x14\n\x10PART_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x41\x43\x43OUNT\x10\x01\x12\x0f\n\x0b\x45XPIRATIONS\x10\x02\x32\x9e\x01\n\x0eProfileService\x12\x8b\x01\n\nGetProfile\x12%.loyalty.gateway.v1.GetProfileRequest\x1a\x1b.loyalty.gateway.v1.Profile\"9\x82\xd3\xe4\x93\x02\x33\x12\'/v1/programs/{program}/members/{member}Z\x08\x12\x06/v1/meb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n loyalty/gateway/v1/profile.proto\x12\x12loyalty.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"loyalty/audience/v1/audience.proto\x1a!loyalty/ledger/v1/resources.proto\x1a\x1cloyalty/tiers/v1/tiers.proto\"o\n\x11GetProfileRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\"\xf3\x03\n\x07Profile\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12+\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Account\x12\x32\n\x0b\x65xpirations\x18\x04 \x03(\x0b\x32\x1d.loyalty.ledger.v1.Expiration\x12\x30\n\nmembership\x18\x05 \x01(\x0b\x32\x1c.loyalty.tiers.v1.Membership\x12\x36\n\taudiences\x18\x06 \x03(\x0b\x32#.loyalty.gateway.v1.ProfileAudience\x12;\n\x13\x61udiences_freshness\x18\x07 \x01(\x0b\x32\x1e.loyalty.audience.v1.Freshness\x12\x35\n\x0bunavailable\x18\x64 \x03(\x0e\x32 .loyalty.gateway.v1.Profile.Part\x12-\n\tread_time\x18\x65 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x04Part\x12\x14\n\x10PART_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x41\x43\x43OUNT\x10\x01\x12\x0f\n\x0b\x45XPIRATIONS\x10\x02\x12\x0e\n\nMEMBERSHIP\x10\x03\x12\r\n\tAUDIENCES\x10\x04\"9\n\x0fProfileAudience\x12\x10\n\x08\x61udience\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t2\x9e\x01\n\x0eProfileService\x12\x8b\x01\n\nGetProfile\x12%.loyalty.gateway.v1.GetProfileRequest\x1a\x1b.loyalty.gateway.v1.Profile\"9\x82\xd3\xe4\x93\x02\x33\x12\'/v1/programs/{program}/members/{member}Z\x08\x12\x06/v1/meb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,12 +43,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPROFILEREQUEST'].fields_by_name['member']._serialized_options = b'\272H\025r\0232\021^[!-.0-~]{1,128}$'
   _globals['_PROFILESERVICE'].methods_by_name['GetProfile']._loaded_options = None
   _globals['_PROFILESERVICE'].methods_by_name['GetProfile']._serialized_options = b'\202\323\344\223\0023\022\'/v1/programs/{program}/members/{member}Z\010\022\006/v1/me'
-  _globals['_GETPROFILEREQUEST']._serialized_start=183
-  _globals['_GETPROFILEREQUEST']._serialized_end=294
-  _globals['_PROFILE']._serialized_start=297
-  _globals['_PROFILE']._serialized_end=598
-  _globals['_PROFILE_PART']._serialized_start=540
-  _globals['_PROFILE_PART']._serialized_end=598
-  _globals['_PROFILESERVICE']._serialized_start=601
-  _globals['_PROFILESERVICE']._serialized_end=759
+  _globals['_GETPROFILEREQUEST']._serialized_start=249
+  _globals['_GETPROFILEREQUEST']._serialized_end=360
+  _globals['_PROFILE']._serialized_start=363
+  _globals['_PROFILE']._serialized_end=862
+  _globals['_PROFILE_PART']._serialized_start=773
+  _globals['_PROFILE_PART']._serialized_end=862
+  _globals['_PROFILEAUDIENCE']._serialized_start=864
+  _globals['_PROFILEAUDIENCE']._serialized_end=921
+  _globals['_PROFILESERVICE']._serialized_start=924
+  _globals['_PROFILESERVICE']._serialized_end=1082
 # @@protoc_insertion_point(module_scope)

@@ -9,7 +9,9 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from loyalty.audience.v1 import audience_pb2 as _audience_pb2
 from loyalty.ledger.v1 import resources_pb2 as _resources_pb2
+from loyalty.tiers.v1 import tiers_pb2 as _tiers_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -65,6 +67,10 @@ class Profile(_message.Message):
         """`account`."""
         EXPIRATIONS: Profile._Part.ValueType  # 2
         """`expirations`."""
+        MEMBERSHIP: Profile._Part.ValueType  # 3
+        """`membership`. Needs the scope `tiers:read`."""
+        AUDIENCES: Profile._Part.ValueType  # 4
+        """`audiences`, with `audiences_freshness`. Needs the scope `audiences:read`."""
 
     class Part(_Part, metaclass=_PartEnumTypeWrapper):
         """A part that is gathered by itself."""
@@ -75,11 +81,18 @@ class Profile(_message.Message):
     """`account`."""
     EXPIRATIONS: Profile.Part.ValueType  # 2
     """`expirations`."""
+    MEMBERSHIP: Profile.Part.ValueType  # 3
+    """`membership`. Needs the scope `tiers:read`."""
+    AUDIENCES: Profile.Part.ValueType  # 4
+    """`audiences`, with `audiences_freshness`. Needs the scope `audiences:read`."""
 
     PROGRAM_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     EXPIRATIONS_FIELD_NUMBER: _builtins.int
+    MEMBERSHIP_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FRESHNESS_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_FIELD_NUMBER: _builtins.int
     READ_TIME_FIELD_NUMBER: _builtins.int
     program: _builtins.str
@@ -95,8 +108,20 @@ class Profile(_message.Message):
         """Output only. The next expirations, at most 20, soonest first."""
 
     @_builtins.property
+    def membership(self) -> _tiers_pb2.Membership:
+        """Output only. Where the member stands on the program's ladder, and how far the next tier is."""
+
+    @_builtins.property
+    def audiences(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileAudience]:
+        """Output only. All audiences that the member belongs to, by id."""
+
+    @_builtins.property
+    def audiences_freshness(self) -> _audience_pb2.Freshness:
+        """Output only. How current `audiences` is."""
+
+    @_builtins.property
     def unavailable(self) -> _containers.RepeatedScalarFieldContainer[Global___Profile.Part.ValueType]:
-        """Output only. Parts that could not be had just now."""
+        """Output only. Parts that could not be had."""
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
@@ -109,13 +134,42 @@ class Profile(_message.Message):
         member: _builtins.str = ...,
         account: _resources_pb2.Account | None = ...,
         expirations: _abc.Iterable[_resources_pb2.Expiration] | None = ...,
+        membership: _tiers_pb2.Membership | None = ...,
+        audiences: _abc.Iterable[Global___ProfileAudience] | None = ...,
+        audiences_freshness: _audience_pb2.Freshness | None = ...,
         unavailable: _abc.Iterable[Global___Profile.Part.ValueType] | None = ...,
         read_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "read_time", b"read_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "audiences_freshness", b"audiences_freshness", "membership", b"membership", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "expirations", b"expirations", "member", b"member", "program", b"program", "read_time", b"read_time", "unavailable", b"unavailable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "audiences", b"audiences", "audiences_freshness", b"audiences_freshness", "expirations", b"expirations", "member", b"member", "membership", b"membership", "program", b"program", "read_time", b"read_time", "unavailable", b"unavailable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ProfileAudience(_message.Message):
+    """An audience that a member belongs to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    audience: _builtins.str
+    """Output only. The audience's id."""
+    display_name: _builtins.str
+    """Output only. For people."""
+    def __init__(
+        self,
+        *,
+        audience: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "display_name", b"display_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileAudience: _TypeAlias = ProfileAudience  # noqa: Y015

@@ -47,8 +47,8 @@ class ProfileServiceServicer:
     """
 
     def GetProfile(self, request, context):
-        """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had is named
-        in `unavailable` and the rest is returned.
+        """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had, just now
+        or with the caller's credential, is named in `unavailable` and the rest is returned.
 
         Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
         """

@@ -34,8 +34,8 @@ class ProfileServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProfileServiceAsyncStub: ...
     GetProfile: _grpc.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.Profile]
-    """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had is named
-    in `unavailable` and the rest is returned.
+    """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had, just now
+    or with the caller's credential, is named in `unavailable` and the rest is returned.
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
     """
@@ -46,8 +46,8 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetProfile: _aio.UnaryUnaryMultiCallable[_profile_pb2.GetProfileRequest, _profile_pb2.Profile]  # type: ignore[assignment]
-    """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had is named
-    in `unavailable` and the rest is returned.
+    """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had, just now
+    or with the caller's credential, is named in `unavailable` and the rest is returned.
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
     """
@@ -61,8 +61,8 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profile_pb2.GetProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.Profile, _abc.Awaitable[_profile_pb2.Profile]]:
-        """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had is named
-        in `unavailable` and the rest is returned.
+        """Answers a member's profile. Its parts are gathered in parallel; a part that cannot be had, just now
+        or with the caller's credential, is named in `unavailable` and the rest is returned.
 
         Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
         """

@@ -1,0 +1,241 @@
+"""`loyalty events import`: a file of purchases, or of other events, into a program."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from loyalty.calls import RetryPolicy, credential_of, options_of
+from loyalty.client import AsyncClient
+from loyalty.clock import SERVICES, StubPart, advance
+from loyalty.command.output import REFUSED, err, out
+from loyalty.command.progress import Progress, shown_progress
+from loyalty.command.progress_file import ProgressFile, state_folder
+from loyalty.command.rows import PURCHASE, File, Meaning, instant_of, parse_columns, read_file
+from loyalty.command.sending import DEADLINE_SECONDS, Patience, Submitter, Totals, chunks
+from loyalty.common.v1.clock_pb2_grpc import ClockServiceStub
+from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest, Program
+from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
+from loyalty.rules.v1.events_pb2_grpc import EventServiceStub
+
+SHOWN = 20
+WRONG = 2
+
+app = typer.Typer(no_args_is_help=True, help="Take in what members did.")
+
+
+@app.callback()
+def events() -> None:
+    """Take in what members did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks for."""
+
+    path: Path
+    program: str
+    columns: dict[str, str]
+    type: str
+    currency: str
+    batch: int
+    concurrency: int
+    patience: int
+    advance_clock: bool
+    end: str
+    skip_bad: bool
+    fresh: bool
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the first line names the columns.")],
+    program: Annotated[str, typer.Option(help="The program.")],
+    map_: Annotated[
+        str,
+        typer.Option(
+            "--map",
+            help="Which column is which field, as in member=id,time=date,amount=paid; the fields: "
+            "member, time, amount, type, store, channel, id.",
+        ),
+    ],
+    type_: Annotated[
+        str, typer.Option("--type", help="The type of events where no column says it.")
+    ] = PURCHASE,
+    currency: Annotated[
+        str, typer.Option(help="ISO 4217 code of the amounts; the program's, if none.")
+    ] = "",
+    batch: Annotated[int, typer.Option(help="Events in one call.", min=1, max=1000)] = 500,
+    concurrency: Annotated[
+        int, typer.Option(help="Calls at once; a member's events stay in order.", min=1, max=64)
+    ] = 4,
+    patience: Annotated[
+        int, typer.Option(help="Seconds without success before giving up.", min=0, max=86400)
+    ] = 60,
+    advance_clock: Annotated[
+        bool, typer.Option("--advance-clock", help="Move a sandbox's clock along with the file.")
+    ] = False,
+    end: Annotated[str, typer.Option(help="Where to leave the clock, with --advance-clock.")] = "",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Import the good rows of a file with bad ones.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask about every row, also of an import cut short.")
+    ] = False,
+) -> None:
+    """Send a file's rows as events, in the order of their times.
+
+    Every event has an id made of its row, so that importing again, also after an interruption,
+    gives nothing twice. Times without an offset are local to the program; a date is its first
+    instant. Exit code 2 where rows are bad, before anything is sent; 3 where events were refused.
+    """
+    if end and not advance_clock:
+        raise typer.BadParameter("--end needs --advance-clock")
+    columns = parse_columns(map_)
+    wanted = Wanted(
+        file, program, columns, type_, currency.upper(), batch, concurrency, patience,
+        advance_clock, end, skip_bad, fresh,
+    )  # fmt: skip
+    try:
+        code = asyncio.run(_import(wanted))
+    except ExceptionGroup as group:
+        # What went wrong first is what there is to say.
+        raise group.exceptions[0] from None
+    if code:
+        raise typer.Exit(code)
+
+
+async def _import(wanted: Wanted) -> int:
+    """Read, send and report; answers the exit code."""
+    options = options_of(os.environ, RetryPolicy(attempts=1, wait_for_ready=False))
+    async with AsyncClient(options, credential_of(os.environ)) as client:
+        programs = client.stub(ProgramServiceStub)
+        program = await programs.GetProgram(GetProgramRequest(program=wanted.program))
+        if wanted.advance_clock and not program.sandbox:
+            raise ValueError(f"{wanted.program} is no sandbox: its clock cannot be advanced")
+        settings = await programs.GetProgramSettings(
+            GetProgramSettingsRequest(program=wanted.program)
+        )
+        zone = _zone(settings.program.time_zone)
+        file = read_file(wanted.path, Meaning(wanted.columns, zone, wanted.type, wanted.currency))
+        end = instant_of(wanted.end, zone) if wanted.end else None
+        if end is not None and file.rows and end < file.rows[-1].time:
+            raise ValueError(f"--end: the last row is at {file.rows[-1].time.isoformat()}")
+        if file.bad and not _may_go_on(wanted, file):
+            return WRONG
+        started = time.monotonic()
+        run = _Run(client, wanted, program, file)
+        skipped = run.totals.rows
+        await run.go(end)
+        _report(file, run.totals, run.totals.rows - skipped, time.monotonic() - started)
+        return REFUSED if run.totals.refused else 0
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name or "UTC")
+    except ZoneInfoNotFoundError:
+        raise ValueError(f"this machine does not know {name}: install the package tzdata") from None
+
+
+def _may_go_on(wanted: Wanted, file: File) -> bool:
+    """Say which rows are bad, and whether the others are imported."""
+    for bad in file.bad[:SHOWN]:
+        err.print(f"{wanted.path}, {bad}", markup=False, highlight=False, soft_wrap=True)
+    if len(file.bad) > SHOWN:
+        err.print(f"… and {len(file.bad) - SHOWN:,} more")
+    if wanted.skip_bad:
+        return True
+    err.print(
+        f"nothing was sent: bad rows {len(file.bad):,}, good rows {len(file.rows):,};"
+        " --skip-bad imports the good ones",
+        style="red",
+        soft_wrap=True,
+    )
+    return False
+
+
+class _Run:
+    """One import: chunk after chunk, the clock before each, the progress kept after each."""
+
+    def __init__(self, client: AsyncClient, wanted: Wanted, program: Program, file: File) -> None:
+        self._wanted = wanted
+        self._rows = file.rows
+        self._now = program.now.ToDatetime(UTC)
+        self._parts = [
+            StubPart(client.stub(ClockServiceStub, name), wanted.program, DEADLINE_SECONDS)
+            for name in SERVICES
+        ]
+        self._rules = client.stub(EventServiceStub)
+        self._kept = ProgressFile.of(
+            state_folder(os.environ),
+            # A program made anew under the same name knows nothing of what the last one took in.
+            file.digest, program.program, program.create_time.ToJsonString(),
+            sorted(wanted.columns.items()), wanted.type, wanted.currency,
+        )  # fmt: skip
+        self.totals = Totals() if wanted.fresh else Totals.from_json(self._kept.read())
+        if self.totals.rows > len(file.rows):
+            self.totals = Totals()
+        if self.totals.rows:
+            err.print(f"going on after row {self.totals.rows:,} of {len(self._rows):,}")
+
+    async def go(self, end: datetime | None) -> None:
+        """Send what is not yet acknowledged, and leave the clock at `end`."""
+        with shown_progress(err, self._wanted.path.name, len(self._rows)) as progress:
+            patience = Patience(self._wanted.patience, progress.say)
+            progress.begin(self.totals.rows)
+            await self._send(patience, progress)
+            if end is not None or self._wanted.advance_clock:
+                await self._move(patience, max(end or self._now, self._now), following=True)
+        self._kept.forget()
+
+    async def _send(self, patience: Patience, progress: Progress) -> None:
+        wanted = self._wanted
+        submitter = Submitter(self._rules, wanted.program, wanted.batch, patience, self.totals)
+        rows = self._rows[self.totals.rows :]
+        cut = chunks(rows, wanted.batch, wanted.concurrency, by_day=wanted.advance_clock)
+        for chunk in cut:
+            if wanted.advance_clock and chunk.time > self._now:
+                await self._move(patience, chunk.time, following=False)
+            await submitter.send(chunk)
+            self._keep(progress.say)
+            progress.reached(self.totals.rows, chunk.time)
+
+    async def _move(self, patience: Patience, until: datetime, *, following: bool) -> None:
+        """Move the clock of every service that has something due on the way, and the ledger's."""
+        await patience.call(lambda: advance(self._parts, until, following=following))
+        self._now = until
+
+    def _keep(self, say: Callable[[str], None]) -> None:
+        try:
+            self._kept.write(self.totals.to_json())
+        except OSError as error:
+            say(f"the progress cannot be kept in {self._kept.path}: {error.strerror}")
+
+
+def _report(file: File, totals: Totals, sent: int, seconds: float) -> None:
+    """Say what became of the rows."""
+    lines = [
+        ("rows", f"{totals.rows:,}"),
+        ("events taken in", f"{totals.taken_in:,}"),
+        ("replayed, in before", f"{totals.replayed:,}"),
+        *((f"refused, {reason}", f"{count:,}") for reason, count in sorted(totals.refused.items())),
+        *((f"{name} given", f"{points:,}") for name, points in sorted(totals.points.items())),
+        *(
+            (f"{name} given before", f"{points:,}")
+            for name, points in sorted(totals.points_replayed.items())
+        ),
+    ]
+    if file.bad:
+        lines.insert(1, ("bad rows, skipped", f"{len(file.bad):,}"))
+    for name, value in lines:
+        out.print(f"{name:<28}{value:>14}", markup=False, highlight=False)
+    rate = f"{sent / max(seconds, 1e-6):,.0f} rows/s"
+    out.print(f"{sent:,} rows in {seconds:,.1f} s, {rate}", markup=False, highlight=False)
