@@ -31,6 +31,9 @@ def service(name: str, **ports: int) -> Service:
 # In the order of starting: nobody starts before those that it calls.
 SERVICES = (
     service("ledger", LEDGER=50051),
+    service("tiers", TIERS=50053),
+    service("rules", RULES=50052),
+    service("audience", AUDIENCE=50054),
     service("gateway", GATEWAY=50050, HTTP=8080),
 )
 
@@ -44,6 +47,7 @@ def environment_of(home: Home, environment: Mapping[str, str]) -> dict[str, str]
         "LOYALTY_HOME": str(home.folder),
         "LOYALTY_JWKS_PATH": str(home.jwks),
         "LOYALTY_SIGNING_PATH": str(home.signing),
+        "LOYALTY_SERVICE_KEY_PATH": str(home.signing),
         "LOYALTY_CREDENTIALS_PATH": str(home.credentials),
     }
 

@@ -91,9 +91,9 @@ async def running(settings: RulesSettings) -> AsyncIterator[RulesContext]:
     async with (
         opened(settings) as pools,
         open_channel(
-            settings.ledger_address, retried=RETRIED, certificates=certificates
+            settings.ledger_target(), retried=RETRIED, certificates=certificates
         ) as to_ledger,
-        open_channel(settings.tiers_address, certificates=certificates) as to_tiers,
+        open_channel(settings.tiers_target(), certificates=certificates) as to_tiers,
     ):
         ledger = Ledger(to_ledger)
         credentials = Credentials(read_issuer(settings.service_key_path))

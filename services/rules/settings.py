@@ -25,11 +25,17 @@ class RulesSettings(ServiceSettings):
     rules_reads: int = Field(default=8, ge=1, le=256)
     """The most connections that read at once."""
 
-    ledger_address: str = "127.0.0.1:50051"
-    """Where the ledger is."""
+    ledger_port: int = Field(default=50051, ge=1, le=65535)
+    """Loopback port of the ledger where `ledger_address` says no other."""
 
-    tiers_address: str = "127.0.0.1:50053"
-    """Where tiers are."""
+    ledger_address: str = ""
+    """Address of the ledger, such as `ledger:50051`."""
+
+    tiers_port: int = Field(default=50053, ge=1, le=65535)
+    """Loopback port of the tiers where `tiers_address` says no other."""
+
+    tiers_address: str = ""
+    """Address of the tiers, such as `tiers:50053`."""
 
     service_key_path: Path | None = None
     """Private key (JWK) that credentials of the service's own are signed with. Without one
@@ -44,6 +50,14 @@ class RulesSettings(ServiceSettings):
 
     rules_redrive_every_seconds: float = Field(default=2.0, gt=0, le=3600)
     """How often unfinished events are looked for."""
+
+    def ledger_target(self) -> str:
+        """Where the ledger is."""
+        return self.ledger_address or f"127.0.0.1:{self.ledger_port}"
+
+    def tiers_target(self) -> str:
+        """Where the tiers are."""
+        return self.tiers_address or f"127.0.0.1:{self.tiers_port}"
 
 
 def read_settings() -> RulesSettings:
