@@ -173,6 +173,8 @@ class Driver:
             request = messages.post_request(self.program, command)
             answer = stubs.call(stubs.ledger.Post, request)
         assert bool(answer.posting.posting) != (command.validate_only and not answer.replayed)
+        if answer.posting.posting:
+            same("posting", self.posting(answer.posting.posting), answer.posting)
         return self.answer(answer.posting, answer.replayed, value), answer.account
 
     def batch(self, commands: Sequence[Command]) -> list[Answer | Refused]:
@@ -217,6 +219,12 @@ class Driver:
         )
         account: resources_pb2.Account = self.ledger.call(self.ledger.ledger.GetAccount, request)
         return account
+
+    def posting(self, posting: str) -> resources_pb2.Posting:
+        """`GetPosting`."""
+        request = ledger_pb2.GetPostingRequest(program=self.program, posting=posting)
+        found: resources_pb2.Posting = self.ledger.call(self.ledger.ledger.GetPosting, request)
+        return found
 
     def pages(self, method: str, field: str, size: int, **query: Any) -> list[Any]:
         """Everything that a listing of a member answers, page by page."""

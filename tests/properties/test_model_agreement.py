@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from loyalty.ledger.v1 import ledger_pb2
 from tests.properties import generators as some
 from tests.properties.driver import (
     Driver,
@@ -25,7 +26,7 @@ from tests.properties.driver import (
     without_lots,
 )
 from tests.properties.effort import TIMEOUT_SECONDS, effort, seeded
-from tests.properties.messages import instant
+from tests.properties.messages import instant, window_message
 from tests.properties.model import Program
 from tests.properties.model_shapes import Answer, Command, Refused
 
@@ -120,6 +121,15 @@ class Agreement(RuleBasedStateMachine):
             expected = [self.model.counter(account, window) for window in windows]
 
             assert [counter.value for counter in shown.counters] == expected
+        request = ledger_pb2.BatchGetAccountsRequest(
+            program=self.driver.program,
+            members=some.MEMBERS,
+            windows=[window_message(window) for window in windows],
+        )
+        together = self.ledger.call(self.ledger.ledger.BatchGetAccounts, request)
+        known = [member for member in some.MEMBERS if member in self.model.accounts]
+        assert list(together.accounts) == [self.driver.account(who, windows) for who in known]
+        assert list(together.missing) == [who for who in some.MEMBERS if who not in known]
 
     # What holds after each step
 
