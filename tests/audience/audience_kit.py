@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -125,6 +125,25 @@ class AudienceUnderTest:
             )
         )
 
+    async def earn_many(self, moves: Sequence[tuple[str, int]], program: str = "p1") -> None:
+        """Give points to many members, in batches."""
+        for start in range(0, len(moves), 500):
+            await self.ledger.points.BatchPost(
+                ledger_pb2.BatchPostRequest(
+                    program=program,
+                    requests=[
+                        ledger_pb2.PostRequest(
+                            member=member,
+                            request_id=self.request_id(),
+                            operations=[
+                                ledger_pb2.Operation(earn=ledger_pb2.EarnOperation(points=given))
+                            ],
+                        )
+                        for member, given in moves[start : start + 500]
+                    ],
+                )
+            )
+
     async def redeem(self, member: str, points: int, program: str = "p1") -> None:
         """Spend points."""
         await self.ledger.points.Redeem(
@@ -132,6 +151,29 @@ class AudienceUnderTest:
                 program=program, member=member, request_id=self.request_id(), points=points
             )
         )
+
+    async def redeem_what_is_there(self, member: str, program: str = "p1") -> None:
+        """Spend half of what a member has, if there is such a member."""
+        found = await self.ledger.points.BatchGetAccounts(
+            ledger_pb2.BatchGetAccountsRequest(program=program, members=[member])
+        )
+        for account in found.accounts:
+            half = account.balances[0].available // 2
+            if half:
+                await self.redeem(member, half, program)
+
+    async def adjust(self, member: str, points: int, program: str = "p1") -> None:
+        """Credit points, or debit what is there of them."""
+        with suppress(grpc.aio.AioRpcError):
+            await self.ledger.points.Adjust(
+                ledger_pb2.AdjustRequest(
+                    program=program,
+                    member=member,
+                    request_id=self.request_id(),
+                    points=points,
+                    reason="test",
+                )
+            )
 
     async def enrol(self, member: str, program: str = "p1") -> None:
         """Enrol a member."""
@@ -193,6 +235,33 @@ class AudienceUnderTest:
             if not token:
                 return found
 
+    async def profiles(self) -> dict[str, tuple[int, list[int], str]]:
+        """What is stored of each member: the last entry, the amounts, the tier."""
+        rows = await self.rows.fetch("SELECT member, sequence, amounts, tier FROM profile")
+        return {row[0]: (row[1], list(row[2]), row[3]) for row in rows}
+
+    async def assert_profiles_agree(self, program: str = "p1") -> None:
+        """Every profile says what the ledger says, and there is one for every account."""
+        stored = await self.profiles()
+        members = sorted(stored)
+        accounts: dict[str, Any] = {}
+        for start in range(0, len(members), 1000):
+            answer = await self.ledger.points.BatchGetAccounts(
+                ledger_pb2.BatchGetAccountsRequest(
+                    program=program, members=members[start : start + 1000]
+                )
+            )
+            accounts |= {each.member: each for each in answer.accounts}
+
+        assert await self.ledger.rows.fetchval("SELECT count(*) FROM account") == len(members)
+        for member, (sequence, amounts, _) in stored.items():
+            account = accounts[member]
+            (balance,) = account.balances
+            net = balance.available + balance.pending + balance.held - balance.debt
+            earned = balance.totals.earned
+            assert sequence == account.sequence
+            assert (amounts or [0, 0, 0, 0]) == [balance.available, net, earned, earned]
+
     async def settled(self) -> None:
         """Wait until everything that is recorded now is applied."""
         await settled(self.context, self.rows, self.ledger, self.tiers)
@@ -223,7 +292,7 @@ async def settled(
 async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_S) -> None:
     """Wait until something holds; fails where it does not in time."""
     async with asyncio.timeout(seconds):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110 - what is waited for is in a database
             await asyncio.sleep(0.02)
 
 
