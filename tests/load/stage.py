@@ -132,23 +132,27 @@ class Generator:
 
 
 class Stage:
-    """All processes of a benchmark; use it in a `with`."""
+    """All processes of a benchmark; use it in a `with`.
+
+    `settings` are laid over Postgres's, and `ledger` over the ledger's environment.
+    """
 
     def __init__(
         self,
         members: int,
         generators: int,
         settings: Mapping[str, str] | None = None,
-        parent: Path | None = None,
+        ledger: Mapping[str, str] | None = None,
     ) -> None:
         self.members = members
-        self.folder = Path(tempfile.mkdtemp(prefix="loyalty-bench-", dir=parent))
+        self.folder = Path(tempfile.mkdtemp(prefix="loyalty-bench-"))
         self.postgres = EmbeddedPostgres(self.folder / "postgres", settings)
         private, public = generate_keys()
         (self.folder / "jwks.json").write_text(json.dumps(public))
         identity = Identity(ORGANIZATION, SCOPES - {"me"}, "bench")
         self._token = TokenIssuer(private).issue(identity, lifetime_seconds=7200)
         self._generator_count = generators
+        self._ledger_settings = ledger or {}
         self.generators: list[Generator] = []
         self.servers: dict[str, Server] = {}
 
@@ -218,6 +222,7 @@ class Stage:
             {
                 "LOYALTY_LEDGER_DSN": self.postgres.dsn(LEDGER, SERVING),
                 "LOYALTY_LEDGER_MIGRATION_DSN": self.postgres.dsn(LEDGER, OWNER),
+                **self._ledger_settings,
             },
         )
         self.generators = [
