@@ -13,3 +13,10 @@ async def served(postgres: TestPostgres) -> AsyncIterator[Suite]:
     """A ledger, tiers set by hand and rules, over fresh databases."""
     async with suite(postgres) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+async def shared(postgres: TestPostgres) -> AsyncIterator[Suite]:
+    """The same for all tests of a module that leave nothing behind, or use programs of their own."""
+    async with suite(postgres) as running:
+        yield running

@@ -262,7 +262,7 @@ async def suite(postgres: TestPostgres) -> AsyncIterator[Suite]:
         await ledger.start()
         stack.push_async_callback(ledger.stop)
         channel = await stack.enter_async_context(authorized_channel(ledger.port))
-        tiers = FakeTiers(None)
+        tiers = FakeTiers(None)  # type: ignore[abstract]  # what rules never ask is not there
         tiers_port = await tiers.start()
         stack.push_async_callback(tiers.stop)
         rows = await stack.enter_async_context(

@@ -120,13 +120,13 @@ _TAKE_DUE = f"""
 WITH due AS (
     SELECT event.program, event.id
     FROM event
-    WHERE due_time <= $4 AND ($3::bigint IS NULL OR program = $3)
+    WHERE due_time <= $4::timestamptz AND ($3::bigint IS NULL OR program = $3)
     ORDER BY due_time LIMIT $2
     FOR NO KEY UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE event
-    SET due_time = $1 + least(
-        interval '5 minutes', greatest(interval '5 seconds', $1 - event.create_time)
+    SET due_time = $1::timestamptz + least(
+        interval '5 minutes', greatest(interval '5 seconds', $1::timestamptz - event.create_time)
     )
     FROM due
     WHERE event.program = due.program AND event.id = due.id
