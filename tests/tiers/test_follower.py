@@ -304,3 +304,34 @@ async def test_following_and_evaluating_at_once_tell_every_change_once(
             after.effective_time.ToDatetime() - before.effective_time.ToDatetime() >= timedelta(0)
             for after, before in pairwise(history)
         )
+
+
+async def test_many_postings_are_caught_up_with_in_few_transactions(
+    ledger_server: LedgerServer, quiet: Tiers
+) -> None:
+    await quiet.create_ladder(metals())
+    requests = [
+        ledger_pb2.PostRequest(
+            member=f"m{number % 300}",
+            request_id=f"r{number}",
+            operations=[
+                ledger_pb2.Operation(count=ledger_pb2.CountOperation(counter="spend", value=10_000))
+            ],
+        )
+        for number in range(3_000)
+    ]
+    for start in range(0, len(requests), 500):
+        await ledger_server.points.BatchPost(
+            ledger_pb2.BatchPostRequest(program="p1", requests=requests[start : start + 500])
+        )
+    follower = Follower(quiet.context)
+    following = asyncio.create_task(follower.follow())
+    await caught_up(quiet, ledger_server)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    steps = await quiet.rows.fetch(
+        "SELECT to_tier, count(*), count(DISTINCT member) FROM change"
+        " WHERE member IS NOT NULL GROUP BY to_tier ORDER BY to_tier"
+    )
+
+    assert [tuple(row) for row in steps] == [("bronze", 300, 300), ("gold", 300, 300)]

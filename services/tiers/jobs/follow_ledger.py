@@ -9,6 +9,7 @@ from typing import NoReturn
 from chassis.logs import logger
 from chassis.streams import Cursors, follow
 from loyalty.ledger.v1 import resources_pb2
+from services.tiers.jobs.merged import Merged
 from services.tiers.operations.apply_postings import STREAM, Touch, apply_postings, load_cursors
 from services.tiers.operations.context import TiersContext
 from services.tiers.store.followed import turn
@@ -42,7 +43,7 @@ class Follower:
         """Follow for ever."""
         context = self._context
         await follow(
-            lambda cursors: context.ledger.watch(cursors, context.credentials.following()),
+            lambda cursors: Merged(context.ledger.watch(cursors, context.credentials.following())),
             self.load,
             self.apply,
             name=STREAM,

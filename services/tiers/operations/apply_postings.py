@@ -19,6 +19,8 @@ from services.tiers.store.memberships import Key
 
 STREAM = "ledger"
 QUARTER_SECONDS = 900
+READ_MAX = 500
+"""How many accounts are read at once; one program's members of one piece may be more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +136,16 @@ async def _read(
     for at, some in _by_time(ladder, touches):
         latest = dict(some)
         program = next(iter(latest.values())).program
-        accounts = await context.ledger.accounts(
-            program.id,
-            [key.member for key in latest],
-            windows,
-            time=at,
-            credential=context.credentials.acting_for(program.organization),
-        )
+        members = [key.member for key in latest]
+        accounts: dict[str, Reading] = {}
+        for start in range(0, len(members), READ_MAX):
+            accounts |= await context.ledger.accounts(
+                program.id,
+                members[start : start + READ_MAX],
+                windows,
+                time=at,
+                credential=context.credentials.acting_for(program.organization),
+            )
         read += [
             (key, replace(accounts[key.member], time=touch.time))
             for key, touch in latest.items()

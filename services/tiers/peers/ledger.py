@@ -1,5 +1,6 @@
 """The ledger: what members have, what programs can count, and what happened."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,10 +162,13 @@ class Ledger:
         position = dict(cursors)
         call = self.watch(cursors, credential)
         try:
-            async for response in call:
-                position.update(response.cursors)
-                if response.HasField("current_time"):
-                    return position
+            async with asyncio.timeout(remaining_seconds()):
+                async for response in call:
+                    position.update(response.cursors)
+                    if response.HasField("current_time"):
+                        return position
+        except TimeoutError:
+            raise DeadlinePassed from None
         except grpc.aio.AioRpcError as error:
             _refuse(error)
         finally:

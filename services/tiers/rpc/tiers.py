@@ -71,7 +71,7 @@ class TierServicer(TierServiceServicer):
         found = await memberships.get_membership(
             self._tiers, program_of(request.program), request.member
         )
-        return translate.membership_message(request.program, found, brief=False)
+        return translate.membership_message(request.program, found)
 
     async def BatchGetMemberships(
         self, request: tiers_pb2.BatchGetMembershipsRequest, context: Context
@@ -89,7 +89,7 @@ class TierServicer(TierServiceServicer):
         found = await memberships.evaluate_member(
             self._tiers, program_of(request.program), request.member
         )
-        return translate.membership_message(request.program, found, brief=False)
+        return translate.membership_message(request.program, found)
 
     async def BatchEvaluateMembers(
         self, request: tiers_pb2.BatchEvaluateMembersRequest, context: Context

@@ -21,6 +21,7 @@ from services.tiers.domain.ladder import (
     Window,
     progress,
 )
+from services.tiers.domain.membership import Reading
 from services.tiers.domain.rules import etag_of
 from services.tiers.operations.memberships import Placement, Placements
 from services.tiers.operations.watch_changes import Page, Told
@@ -124,34 +125,52 @@ def _criterion(criterion: Criterion) -> tiers_pb2.Criterion:
 # -------------------------------------------------------------------------------------- memberships
 
 
-def membership_message(program: str, placement: Placement, *, brief: bool) -> _Membership:
-    """Where a member stands as it is answered; `brief` without the next tier."""
-    ladder, standing, reading = placement.ladder, placement.standing, placement.reading
-    rank = ladder.rank(standing.tier)
-    message = _Membership(
-        program=program,
-        member=placement.member,
-        ladder=ladder.id,
-        tier=tier_message(ladder.tiers[rank]),
-        since=stamp(standing.since),
-        ladder_version=ladder.version,
-    )
-    if reading is not None:
-        message.read_time.CopyFrom(stamp(reading.time))
-        if not brief and rank + 1 < len(ladder.tiers):
-            above = ladder.tiers[rank + 1]
-            message.next.tier = above.id
-            message.next.display_name = above.display_name
-            message.next.progress.extend(_progress(progress(above, reading.values)))
-    return message
+class Shown:
+    """A ladder's tiers as messages, made once for all members of an answer."""
+
+    def __init__(self, ladder: Ladder) -> None:
+        self._ladder = ladder
+        self._tiers = [tier_message(tier) for tier in ladder.tiers]
+
+    def membership(self, program: str, placement: Placement, *, brief: bool) -> _Membership:
+        """Where a member stands as it is answered; `brief` without the next tier."""
+        ladder, standing, reading = self._ladder, placement.standing, placement.reading
+        rank = ladder.rank(standing.tier)
+        message = _Membership(
+            program=program,
+            member=placement.member,
+            ladder=ladder.id,
+            tier=self._tiers[rank],
+            since=stamp(standing.since),
+            ladder_version=ladder.version,
+        )
+        if reading is not None:
+            message.read_time.CopyFrom(stamp(reading.time))
+            if not brief and rank + 1 < len(ladder.tiers):
+                self._show_next(message.next, rank + 1, reading)
+        return message
+
+    def _show_next(self, message: tiers_pb2.NextTier, rank: int, reading: Reading) -> None:
+        above = self._tiers[rank]
+        message.tier, message.display_name = above.tier, above.display_name
+        steps = progress(self._ladder.tiers[rank], reading.values)
+        for criterion, step in zip(above.criteria, steps, strict=True):
+            message.progress.add(criterion=criterion, value=step.value, missing=step.missing)
+
+
+def membership_message(program: str, placement: Placement) -> _Membership:
+    """Where one member stands as it is answered."""
+    return Shown(placement.ladder).membership(program, placement, brief=False)
 
 
 def memberships_message(
     program: str, placements: Placements, *, brief: bool = False
 ) -> tiers_pb2.BatchGetMembershipsResponse:
-    """Where members stand as it is answered."""
+    """Where members of one ladder stand as it is answered."""
+    found = placements.found
+    shown = Shown(found[0].ladder) if found else None
     return tiers_pb2.BatchGetMembershipsResponse(
-        memberships=[membership_message(program, each, brief=brief) for each in placements.found],
+        memberships=[shown.membership(program, each, brief=brief) for each in found if shown],
         missing=placements.missing,
     )
 
