@@ -29,9 +29,14 @@ from services.gateway.http.openapi import describe
 from services.gateway.http.pages import openapi_bytes, pages
 from services.gateway.http.routes import routes_of
 from services.gateway.operations.admit import Credentials
+from services.gateway.operations.advance_clock import AdvanceClock
 from services.gateway.operations.issue_token import IssueToken
+from services.gateway.peers.audience import Audience
 from services.gateway.peers.channels import Certificates, Channels
+from services.gateway.peers.clocks import RETRIED, Clocks
 from services.gateway.peers.ledger import Ledger
+from services.gateway.peers.tiers import Tiers
+from services.gateway.rpc.clock import SERVICE, ClockServicer, add_clock_to_server
 from services.gateway.rpc.credential import CredentialServicer
 from services.gateway.rpc.profile import ProfileServicer
 from services.gateway.rpc.scopes import SCOPES
@@ -78,7 +83,7 @@ def open_channels(settings: GatewaySettings) -> Channels:
         )
     return Channels(
         settings.targets(),
-        retried_methods(routes_of(EXPOSED)),
+        retried_methods(routes_of(EXPOSED)) | RETRIED,
         each=settings.channels_each,
         keepalive_seconds=settings.keepalive_seconds,
         certificates=certificates,
@@ -89,7 +94,16 @@ def build(
     settings: GatewaySettings, channels: Channels, credentials: Credentials, issuer: TokenIssuer
 ) -> Server:
     """The gateway's own gRPC server, not started."""
-    profile = ProfileServicer(Ledger(channels), credentials, settings.profile_part_seconds)
+    profile = ProfileServicer(
+        Ledger(channels),
+        Tiers(channels),
+        Audience(channels),
+        credentials,
+        settings.profile_part_seconds,
+    )
+    clock = ClockServicer(
+        AdvanceClock(Clocks(channels)), credentials, settings.request_timeout_seconds_max
+    )
     return build_server(
         name="gateway",
         servicers=[
@@ -103,6 +117,7 @@ def build(
                 CredentialServicer(IssueToken(issuer)),
                 "loyalty.gateway.v1.CredentialService",
             ),
+            (add_clock_to_server, clock, SERVICE),
         ],
         scopes=SCOPES,
         verifier=credentials,

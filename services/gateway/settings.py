@@ -22,6 +22,24 @@ class GatewaySettings(ServiceSettings):
     ledger_address: str = ""
     """Address of the ledger, such as `ledger:50051`."""
 
+    rules_port: int = Field(default=50052, ge=1, le=65535)
+    """Loopback port of the rules where `rules_address` says no other."""
+
+    rules_address: str = ""
+    """Address of the rules, such as `rules:50052`."""
+
+    tiers_port: int = Field(default=50053, ge=1, le=65535)
+    """Loopback port of the tiers where `tiers_address` says no other."""
+
+    tiers_address: str = ""
+    """Address of the tiers, such as `tiers:50053`."""
+
+    audience_port: int = Field(default=50054, ge=1, le=65535)
+    """Loopback port of the audience where `audience_address` says no other."""
+
+    audience_address: str = ""
+    """Address of the audience, such as `audience:50054`."""
+
     credentials_path: Path = Path(".loyalty/credentials.json")
     """Hashed API keys; read again when it changes."""
 
@@ -54,7 +72,12 @@ class GatewaySettings(ServiceSettings):
 
     def targets(self) -> dict[str, str]:
         """The addresses of the other services, by name."""
-        return {"ledger": self.ledger_address or f"127.0.0.1:{self.ledger_port}"}
+        return {
+            "ledger": self.ledger_address or f"127.0.0.1:{self.ledger_port}",
+            "rules": self.rules_address or f"127.0.0.1:{self.rules_port}",
+            "tiers": self.tiers_address or f"127.0.0.1:{self.tiers_port}",
+            "audience": self.audience_address or f"127.0.0.1:{self.audience_port}",
+        }
 
 
 def read_settings() -> GatewaySettings:

@@ -1,4 +1,4 @@
-"""A real gateway before a ledger that answers what a test tells it to."""
+"""A real gateway before services that answer what a test tells them to."""
 
 from collections.abc import AsyncIterator
 
@@ -6,35 +6,40 @@ import httpx
 import pytest
 
 from services.gateway.__main__ import Ports, running
-from tests.gateway.gateway_kit import ADMIN, FakeLedger, gateway_settings
+from tests.gateway.gateway_kit import ADMIN, FakeService, FakeSuite, gateway_settings
 
 
 @pytest.fixture(scope="session")
-async def ledger_server() -> AsyncIterator[FakeLedger]:
-    fake = FakeLedger()
-    await fake.start()
-    yield fake
-    await fake.stop()
+async def fake_suite() -> AsyncIterator[FakeSuite]:
+    fakes = FakeSuite()
+    await fakes.start()
+    yield fakes
+    await fakes.stop()
 
 
 @pytest.fixture
-def ledger(ledger_server: FakeLedger) -> FakeLedger:
-    ledger_server.answers.clear()
-    ledger_server.seen.clear()
-    return ledger_server
+def fakes(fake_suite: FakeSuite) -> FakeSuite:
+    for service in fake_suite.services.values():
+        service.reset()
+    return fake_suite
+
+
+@pytest.fixture
+def ledger(fakes: FakeSuite) -> FakeService:
+    return fakes["ledger"]
 
 
 @pytest.fixture(scope="session")
 async def ports(
-    ledger_server: FakeLedger, tmp_path_factory: pytest.TempPathFactory
+    fake_suite: FakeSuite, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Ports]:
     folder = tmp_path_factory.mktemp("gateway")
-    async with running(gateway_settings(folder, ledger_server.port)) as ports:
+    async with running(gateway_settings(folder, **fake_suite.addresses)) as ports:
         yield ports
 
 
 @pytest.fixture
-async def client(ports: Ports, ledger: FakeLedger) -> AsyncIterator[httpx.AsyncClient]:
+async def client(ports: Ports, fakes: FakeSuite) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{ports.http}",
         headers={"authorization": f"Bearer {ADMIN}"},

@@ -1,51 +1,73 @@
-"""A ledger that answers what a test tells it to, and the files of a gateway before it."""
+"""Services that answer what a test tells them to, and the files of a gateway before them."""
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from chassis.identity import MEMBER_SCOPE, SCOPES, SERVICE_SCOPE, Scope
 from chassis.server import Server, build_server
-from loyalty.ledger.v1 import (
-    account_pb2,
-    account_pb2_grpc,
-    ledger_pb2,
-    ledger_pb2_grpc,
-    program_pb2,
-    program_pb2_grpc,
-)
+from loyalty.audience.v1 import audience_pb2_grpc
+from loyalty.common.v1 import clock_pb2_grpc
+from loyalty.ledger.v1 import account_pb2_grpc, ledger_pb2_grpc, program_pb2_grpc
+from loyalty.rules.v1 import earning_pb2_grpc, events_pb2_grpc
+from loyalty.tiers.v1 import tiers_pb2_grpc
+from services.audience.rpc.scopes import SCOPES as AUDIENCE_SCOPES
 from services.gateway.settings import GatewaySettings
-from services.ledger.rpc.scopes import SCOPES
+from services.ledger.rpc.scopes import SCOPES as LEDGER_SCOPES
+from services.rules.rpc.scopes import SCOPES as RULES_SCOPES
+from services.tiers.rpc.scopes import SCOPES as TIERS_SCOPES
 from testkit import keys
 from testkit.servers import settings as server_settings
 
 ADMIN = "admin-key"
 READER = "reader-key"
-EVERYTHING = [
-    "changes:read",
-    "ledger:read",
-    "ledger:write",
-    "members:read",
-    "members:write",
-    "platform",
-    "programs:read",
-    "programs:write",
-]
+EVERYTHING = sorted(SCOPES - {MEMBER_SCOPE, SERVICE_SCOPE})
 Answer = Callable[[Any, Any], Any]
 
+_CLOCK = (clock_pb2_grpc, "loyalty.common.v1.ClockService")
+# What each fake serves: the stubs and the services' names, and who may call them.
+_SERVED: Mapping[str, tuple[Mapping[str, Scope], tuple[tuple[Any, str], ...]]] = {
+    "ledger": (
+        LEDGER_SCOPES,
+        (
+            (ledger_pb2_grpc, "loyalty.ledger.v1.LedgerService"),
+            (account_pb2_grpc, "loyalty.ledger.v1.AccountService"),
+            (program_pb2_grpc, "loyalty.ledger.v1.ProgramService"),
+            _CLOCK,
+        ),
+    ),
+    "rules": (
+        RULES_SCOPES,
+        (
+            (events_pb2_grpc, "loyalty.rules.v1.EventService"),
+            (earning_pb2_grpc, "loyalty.rules.v1.EarningService"),
+            _CLOCK,
+        ),
+    ),
+    "tiers": (TIERS_SCOPES, ((tiers_pb2_grpc, "loyalty.tiers.v1.TierService"), _CLOCK)),
+    "audience": (
+        AUDIENCE_SCOPES,
+        ((audience_pb2_grpc, "loyalty.audience.v1.AudienceService"), _CLOCK),
+    ),
+}
+NAMES = tuple(_SERVED)
 
-class FakeLedger:
-    """The ledger's services behind the real chain; every method answers an empty message.
+
+class FakeService:
+    """A service of the suite behind the real chain; every method answers an empty message.
 
     `answers` replaces methods by name; `seen` has every request and the metadata it came with.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.answers: dict[str, Answer] = {}
         self.seen: list[tuple[str, Message, dict[str, Any]]] = []
         self.server: Server | None = None
@@ -53,14 +75,11 @@ class FakeLedger:
 
     async def start(self, port: int = 0) -> None:
         """Serve on a port."""
+        scopes, served = _SERVED[self.name]
         self.server = build_server(
-            name="ledger",
-            servicers=[
-                self._servicer(ledger_pb2.DESCRIPTOR, ledger_pb2_grpc, "LedgerService"),
-                self._servicer(account_pb2.DESCRIPTOR, account_pb2_grpc, "AccountService"),
-                self._servicer(program_pb2.DESCRIPTOR, program_pb2_grpc, "ProgramService"),
-            ],
-            scopes=SCOPES,
+            name=self.name,
+            servicers=[self._servicer(stubs, service) for stubs, service in served],
+            scopes=scopes,
             verifier=keys.verifier(),
             settings=server_settings(),
             port=port,
@@ -73,22 +92,28 @@ class FakeLedger:
             await self.server.stop()
             self.server = None
 
+    def reset(self) -> None:
+        """Answer empty messages again, and forget what was asked."""
+        self.answers.clear()
+        self.seen.clear()
+
     @property
     def last(self) -> Any:
         """The latest request."""
         return self.seen[-1][1]
 
-    def _servicer(self, file: FileDescriptor, stubs: Any, service: str) -> tuple[Any, Any, str]:
+    def _servicer(self, stubs: Any, service: str) -> tuple[Any, Any, str]:
+        described: ServiceDescriptor = descriptor_pool.Default().FindServiceByName(service)
         methods = {
             method.name: self._method(method.name, GetMessageClass(method.output_type))
-            for method in file.services_by_name[service].methods
+            for method in described.methods
             if not method.server_streaming
         }
-        base = getattr(stubs, f"{service}Servicer")
+        base = getattr(stubs, f"{described.name}Servicer")
         return (
-            getattr(stubs, f"add_{service}Servicer_to_server"),
-            type(f"Fake{service}", (base,), methods)(),
-            f"loyalty.ledger.v1.{service}",
+            getattr(stubs, f"add_{described.name}Servicer_to_server"),
+            type(f"Fake{described.name}", (base,), methods)(),
+            service,
         )
 
     def _method(self, name: str, answer: type[Message]) -> Any:
@@ -106,6 +131,34 @@ class FakeLedger:
         return method
 
 
+class FakeSuite:
+    """Fakes of all services but the gateway, by name."""
+
+    def __init__(self) -> None:
+        self.services = {name: FakeService(name) for name in NAMES}
+
+    def __getitem__(self, name: str) -> FakeService:
+        return self.services[name]
+
+    async def start(self) -> None:
+        """Serve all of them."""
+        for service in self.services.values():
+            await service.start()
+
+    async def stop(self) -> None:
+        """Serve none of them any more."""
+        for service in self.services.values():
+            await service.stop()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The settings that lead a gateway to them."""
+        return {
+            f"{name}_address": f"127.0.0.1:{service.port}"
+            for name, service in self.services.items()
+        }
+
+
 def write_keys(folder: Path, credentials: dict[str, tuple[str, list[str]]]) -> None:
     """Write a credentials file: keys in the clear here, hashed there."""
     rows = {
@@ -121,8 +174,8 @@ def write_keys(folder: Path, credentials: dict[str, tuple[str, list[str]]]) -> N
     made.replace(folder / "credentials.json")
 
 
-def gateway_settings(folder: Path, ledger_port: int, **changes: Any) -> GatewaySettings:
-    """Settings of a gateway whose files are in a folder."""
+def gateway_settings(folder: Path, **changes: Any) -> GatewaySettings:
+    """Settings of a gateway whose files are in a folder; addresses that are not given lead nowhere."""
     private, public = keys.key_pair()
     (folder / "signing.json").write_text(json.dumps(private))
     (folder / "jwks.json").write_text(json.dumps(public))
@@ -132,7 +185,7 @@ def gateway_settings(folder: Path, ledger_port: int, **changes: Any) -> GatewayS
             "host": "127.0.0.1",
             "http_port": 0,
             "gateway_port": 0,
-            "ledger_address": f"127.0.0.1:{ledger_port}",
+            **{f"{name}_address": "127.0.0.1:1" for name in NAMES},
             "jwks_path": folder / "jwks.json",
             "signing_path": folder / "signing.json",
             "credentials_path": folder / "credentials.json",

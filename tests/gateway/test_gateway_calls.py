@@ -8,13 +8,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kernel.refusals import Refusal
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from services.gateway.__main__ import Ports
-from tests.gateway.gateway_kit import FakeLedger
+from tests.gateway.gateway_kit import FakeService
 
 MEMBER = "/v1/programs/p/members/m1"
 
 
 async def test_an_earning_reaches_the_ledger_with_path_body_and_key(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     ledger.answers["Earn"] = lambda request, _: ledger_pb2.EarnResponse(
         posting=resources_pb2.Posting(posting="x", entries=[resources_pb2.Entry(points=250)])
@@ -40,7 +40,7 @@ class InsufficientPoints(Refusal):
 
 
 async def test_a_refusal_is_a_problem_with_its_numbers(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     def refuse(request: Any, _: Any) -> Any:
         raise InsufficientPoints("fewer points", available=5, required=10, shortfall=5)
@@ -69,7 +69,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 async def test_a_fault_of_a_service_says_nothing_but_an_id(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     def fail(request: Any, _: Any) -> Any:
         raise RuntimeError("secret of the database")
@@ -84,7 +84,7 @@ async def test_a_fault_of_a_service_says_nothing_but_an_id(
 
 
 async def test_the_trace_goes_on_and_the_key_does_not(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     await client.get(f"{MEMBER}/account", headers={"traceparent": TRACE})
     metadata = ledger.seen[-1][2]
@@ -102,7 +102,7 @@ async def test_violations_name_their_fields(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_deadline_is_passed_on_and_bounded(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     left: list[float] = []
 
@@ -128,7 +128,7 @@ async def test_a_deadline_that_is_none_is_refused(client: httpx.AsyncClient) -> 
 
 
 async def test_a_slow_service_is_a_passed_deadline(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     import asyncio
 
@@ -169,7 +169,7 @@ async def test_a_route_that_is_none_is_not_found(client: httpx.AsyncClient) -> N
 
 
 async def test_a_large_batch_goes_through_whole(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     ledger.answers["BatchPost"] = lambda request, _: ledger_pb2.BatchPostResponse(
         results=[

@@ -18,7 +18,7 @@ from services.gateway.http.routes import routes_of
 from services.gateway.operations.admit import Credentials
 from services.gateway.store.credentials import CredentialsFile, read_credentials
 from testkit import keys
-from tests.gateway.gateway_kit import ADMIN, EVERYTHING, FakeLedger, gateway_settings, write_keys
+from tests.gateway.gateway_kit import ADMIN, EVERYTHING, FakeService, gateway_settings, write_keys
 
 MEMBER = "/v1/programs/p/members/m1"
 
@@ -42,7 +42,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("case", HEADERS)
 async def test_a_bad_credential_is_refused_on_every_route(
-    ports: Ports, ledger: FakeLedger, case: str
+    ports: Ports, ledger: FakeService, case: str
 ) -> None:
     header, reason = HEADERS[case]
     headers = {} if header is None else {"authorization": header}
@@ -74,7 +74,7 @@ async def test_a_token_that_does_not_hold_is_refused(client: httpx.AsyncClient, 
 
 
 async def test_the_services_see_the_identity_of_the_key(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     await client.get(f"{MEMBER}/account")
     presented = ledger.seen[-1][2]["authorization"]
@@ -84,7 +84,7 @@ async def test_the_services_see_the_identity_of_the_key(
     assert 100 < expires - time.time() <= 300
 
 
-async def test_a_token_goes_on_as_it_is(client: httpx.AsyncClient, ledger: FakeLedger) -> None:
+async def test_a_token_goes_on_as_it_is(client: httpx.AsyncClient, ledger: FakeService) -> None:
     token = keys.token(organization="other", scopes=["ledger:read"])
     await client.get(f"{MEMBER}/account", headers={"authorization": f"bearer {token}"})
 
@@ -107,7 +107,7 @@ def member_header(member: str, program: str = "p") -> dict[str, str]:
 
 
 async def test_a_member_sees_itself_and_nothing_else(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     ledger.answers["ListEntries"] = lambda request, _: ledger_pb2.ListEntriesResponse(
         entries=[resources_pb2.Entry(points=1)]
@@ -124,7 +124,7 @@ async def test_a_member_sees_itself_and_nothing_else(
         assert (ledger.last.program, ledger.last.member) == ("p", "m1")
 
 
-async def test_a_members_profile_is_its_own(client: httpx.AsyncClient, ledger: FakeLedger) -> None:
+async def test_a_members_profile_is_its_own(client: httpx.AsyncClient, ledger: FakeService) -> None:
     answer = await client.get("/v1/me", headers=member_header("m1"))
 
     assert answer.status_code == 200
@@ -135,7 +135,7 @@ async def test_a_members_profile_is_its_own(client: httpx.AsyncClient, ledger: F
 
 
 async def test_a_members_token_reaches_no_other_route(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     for route in routes_of(EXPOSED):
         if route.mine:
@@ -149,7 +149,7 @@ async def test_a_members_token_reaches_no_other_route(
 
 @pytest.mark.parametrize("query", ["member=m2", "program=q", "member=m1", "windows.member=x"])
 async def test_a_member_cannot_name_another(
-    client: httpx.AsyncClient, ledger: FakeLedger, query: str
+    client: httpx.AsyncClient, ledger: FakeService, query: str
 ) -> None:
     answer = await client.get(f"/v1/me/account?{query}", headers=member_header("m1"))
 
@@ -158,7 +158,7 @@ async def test_a_member_cannot_name_another(
 
 
 async def test_who_is_no_member_has_no_own_view(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     answer = await client.get("/v1/me")
 
@@ -166,7 +166,7 @@ async def test_who_is_no_member_has_no_own_view(
 
 
 async def test_issued_tokens_work_and_reach_no_further(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     issued = (await client.post("/v1/token", json={"scopes": ["ledger:read"]})).json()
     header = {"authorization": f"Bearer {issued['token']}"}
@@ -198,7 +198,7 @@ async def test_a_key_gets_the_whole_lifetime_and_a_token_never_more_than_its_own
 
 
 async def test_a_members_token_is_issued_for_one_member(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     issued = await client.post("/v1/token", json={"member": "auth0|7", "program": "p"})
     header = {"authorization": f"Bearer {issued.json()['token']}"}
@@ -219,10 +219,10 @@ async def test_a_members_token_is_issued_for_one_member(
 
 
 async def test_keys_are_read_again_when_the_file_changes(
-    ledger: FakeLedger, tmp_path: Path
+    ledger: FakeService, tmp_path: Path
 ) -> None:
     async with (
-        running(gateway_settings(tmp_path, ledger.port)) as ports,
+        running(gateway_settings(tmp_path, ledger_address=f"127.0.0.1:{ledger.port}")) as ports,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", trust_env=False) as client,
     ):
 
@@ -301,9 +301,11 @@ def test_buckets_are_bounded_and_a_rate_of_nothing_is_no_limit() -> None:
 
 
 async def test_who_spent_its_rate_is_told_when_to_come_back(
-    ledger: FakeLedger, tmp_path: Path
+    ledger: FakeService, tmp_path: Path
 ) -> None:
-    settings = gateway_settings(tmp_path, ledger.port, quota_rate=0.5, quota_burst=2)
+    settings = gateway_settings(
+        tmp_path, ledger_address=f"127.0.0.1:{ledger.port}", quota_rate=0.5, quota_burst=2
+    )
     async with (
         running(settings) as ports,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.http}", trust_env=False) as client,

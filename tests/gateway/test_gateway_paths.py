@@ -6,7 +6,7 @@ import pytest
 
 from services.gateway.__main__ import Ports
 from services.gateway.domain.paths import MalformedPath, PathTable, parse_template
-from tests.gateway.gateway_kit import FakeLedger
+from tests.gateway.gateway_kit import FakeService
 
 TEMPLATES = (
     ("GET", "/v1/programs"),
@@ -145,7 +145,7 @@ IDS = {
 
 @pytest.mark.parametrize("member", IDS)
 async def test_an_id_of_any_visible_ascii_arrives_as_it_is(
-    ports: Ports, ledger: FakeLedger, member: str
+    ports: Ports, ledger: FakeService, member: str
 ) -> None:
     for method, path, name in (
         (b"GET", b"/account", "GetAccount"),
@@ -179,7 +179,7 @@ async def test_an_id_of_any_visible_ascii_arrives_as_it_is(
     ],
 )
 async def test_a_hostile_id_is_a_clear_problem(
-    ports: Ports, ledger: FakeLedger, path: bytes
+    ports: Ports, ledger: FakeService, path: bytes
 ) -> None:
     status, answer = await raw(
         ports.http,
@@ -209,7 +209,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 async def test_hostile_bytes_never_break_the_gateway(
-    ports: Ports, ledger: FakeLedger, case: str
+    ports: Ports, ledger: FakeService, case: str
 ) -> None:
     status, answer = await raw(ports.http, HOSTILE[case])
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from loyalty.ledger.v1 import resources_pb2
-from tests.gateway.gateway_kit import ADMIN, FakeLedger, gateway_settings
+from tests.gateway.gateway_kit import ADMIN, FakeService, gateway_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ async def gateway_process(
     folder: Path, ledger_port: int, http_port: int
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A gateway in a process of its own; killed at the end if it still runs."""
-    gateway_settings(folder, ledger_port)
+    gateway_settings(folder)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")},
         "PYTHONPATH": f"{ROOT}:{ROOT / 'libs'}",
@@ -67,7 +67,7 @@ async def until_live(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_call_in_flight_is_answered_before_the_process_ends(
-    ledger: FakeLedger, tmp_path: Path
+    ledger: FakeService, tmp_path: Path
 ) -> None:
     arrived, release = asyncio.Event(), asyncio.Event()
 
@@ -105,7 +105,7 @@ async def test_a_call_in_flight_is_answered_before_the_process_ends(
 
 
 async def test_a_port_that_is_taken_is_said_in_a_sentence(
-    ledger: FakeLedger, tmp_path: Path
+    ledger: FakeService, tmp_path: Path
 ) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -21,19 +21,19 @@ from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from services.gateway.__main__ import Ports, running
 from testkit import keys
 from testkit.servers import authorized_channel, metadata
-from tests.gateway.gateway_kit import ADMIN, FakeLedger, gateway_settings
+from tests.gateway.gateway_kit import ADMIN, FakeService, FakeSuite, gateway_settings
 
 PROFILE = "/v1/programs/p/members/m1"
 Request = profile_pb2.GetProfileRequest
 
 
 @pytest.fixture
-async def stub(ports: Ports, ledger: FakeLedger) -> AsyncIterator[Any]:
+async def stub(ports: Ports, ledger: FakeService) -> AsyncIterator[Any]:
     async with authorized_channel(ports.grpc) as channel:
         yield profile_pb2_grpc.ProfileServiceStub(channel)
 
 
-async def test_a_profile_has_its_parts(client: httpx.AsyncClient, ledger: FakeLedger) -> None:
+async def test_a_profile_has_its_parts(client: httpx.AsyncClient, ledger: FakeService) -> None:
     ledger.answers["GetAccount"] = lambda request, _: resources_pb2.Account(
         balances=[resources_pb2.Balance(currency="points", available=7)]
     )
@@ -49,7 +49,7 @@ async def test_a_profile_has_its_parts(client: httpx.AsyncClient, ledger: FakeLe
 
 
 async def test_the_parts_are_gathered_at_once(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     arrived: list[str] = []
     both = asyncio.Event()
@@ -88,7 +88,7 @@ MISSING = {
 
 @pytest.mark.parametrize("case", MISSING)
 async def test_a_part_that_cannot_be_had_is_named(
-    client: httpx.AsyncClient, ledger: FakeLedger, case: str
+    client: httpx.AsyncClient, ledger: FakeService, case: str
 ) -> None:
     answers, unavailable = MISSING[case]
     ledger.answers |= answers
@@ -104,7 +104,7 @@ async def test_a_part_that_cannot_be_had_is_named(
     [(MemberNotFound("m1"), "MEMBER_NOT_FOUND"), (ProgramNotFound("p"), "PROGRAM_NOT_FOUND")],
 )
 async def test_who_is_not_found_has_no_profile(
-    client: httpx.AsyncClient, ledger: FakeLedger, stub: Any, refusal: Refusal, reason: str
+    client: httpx.AsyncClient, ledger: FakeService, stub: Any, refusal: Refusal, reason: str
 ) -> None:
     def refuse(request: Any, _: Any) -> Any:
         raise refusal
@@ -121,7 +121,7 @@ async def test_who_is_not_found_has_no_profile(
 
 
 async def test_the_grpc_door_takes_tokens_and_api_keys(
-    stub: Any, ledger: FakeLedger, ports: Ports
+    stub: Any, ledger: FakeService, ports: Ports
 ) -> None:
     by_token = await stub.GetProfile(Request(program="p", member="m1"))
     token = ledger.seen[-1][2]["authorization"]
@@ -176,10 +176,11 @@ async def test_the_grpc_door_answers_for_its_health_and_describes_itself(ports: 
 
 
 async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: Path) -> None:
-    ledger = FakeLedger()
-    await ledger.start()
+    fakes = FakeSuite()
+    await fakes.start()
+    ledger = fakes["ledger"]
     async with (
-        running(gateway_settings(tmp_path, ledger.port)) as ports,
+        running(gateway_settings(tmp_path, **fakes.addresses)) as ports,
         httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{ports.http}",
             headers={"authorization": f"Bearer {ADMIN}"},
@@ -202,7 +203,7 @@ async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: P
             if again.status_code == 200:
                 break
             await asyncio.sleep(0.1)
-    await ledger.stop()
+    await fakes.stop()
 
     assert ready.status_code == 200
     assert (down.status_code, down.json()["reason"]) == (503, "DEPENDENCY_UNAVAILABLE")
@@ -215,7 +216,7 @@ async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: P
 
 
 async def test_a_ledger_that_restarts_is_called_again_where_that_does_no_harm(
-    client: httpx.AsyncClient, ledger: FakeLedger
+    client: httpx.AsyncClient, ledger: FakeService
 ) -> None:
     from chassis.refusals import DependencyUnavailable
 
@@ -233,7 +234,9 @@ async def test_a_ledger_that_restarts_is_called_again_where_that_does_no_harm(
     assert (answer.status_code, len(calls)) == (200, 3)
 
 
-async def test_an_update_is_called_once_only(client: httpx.AsyncClient, ledger: FakeLedger) -> None:
+async def test_an_update_is_called_once_only(
+    client: httpx.AsyncClient, ledger: FakeService
+) -> None:
     from chassis.refusals import DependencyUnavailable
 
     calls: list[str] = []
@@ -249,7 +252,9 @@ async def test_an_update_is_called_once_only(client: httpx.AsyncClient, ledger: 
     assert answer.json()["metadata"] == {"dependency": "database"}
 
 
-async def test_more_calls_than_are_taken_on_are_refused(tmp_path: Path, ledger: FakeLedger) -> None:
+async def test_more_calls_than_are_taken_on_are_refused(
+    tmp_path: Path, ledger: FakeService
+) -> None:
     release = asyncio.Event()
 
     async def wait(request: Any, _: Any) -> Any:
@@ -257,7 +262,9 @@ async def test_more_calls_than_are_taken_on_are_refused(tmp_path: Path, ledger: 
         return resources_pb2.Account()
 
     ledger.answers["GetAccount"] = wait
-    settings = gateway_settings(tmp_path, ledger.port, max_in_flight=4)
+    settings = gateway_settings(
+        tmp_path, ledger_address=f"127.0.0.1:{ledger.port}", max_in_flight=4
+    )
     async with (
         running(settings) as ports,
         httpx.AsyncClient(

@@ -275,6 +275,9 @@ def filled(message: Message, depth: int = 0) -> Message:
             if depth == 3 or field.message_type.full_name == "google.protobuf.Any":
                 continue
             value = getattr(message, field.name)
+            if field.message_type.GetOptions().map_entry:
+                value["ä"] = _sample(field.message_type.fields_by_name["value"])
+                continue
             filled(value.add() if field.is_repeated else value, depth + 1)
         elif field.is_repeated:
             getattr(message, field.name).append(_sample(field))

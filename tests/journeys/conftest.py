@@ -22,7 +22,7 @@ async def suite(
     database = postgres.fresh("ledger")
     async with ledger_under_test(database) as ledger:
         await ledger.create_organization("acme")
-        settings = gateway_settings(folder, ledger.port)
+        settings = gateway_settings(folder, ledger_address=f"127.0.0.1:{ledger.port}")
         write_keys(folder, {ADMIN: ("acme", EVERYTHING), STRANGER: ("other", EVERYTHING)})
         async with running(settings) as ports:
             yield ports

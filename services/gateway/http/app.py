@@ -176,7 +176,7 @@ class Gateway:
         route, values = self._find(scope)
         answered.route = route
         values = _confined(route, values, admission.identity)
-        seconds = self._seconds(head.timeout)
+        seconds = self._seconds(head.timeout, route)
         deadline = self._clock() + seconds
         body = await self._read_body(head, receive, seconds)
         arguments = (route, values, scope["query_string"], body, head.idempotency_key)
@@ -211,9 +211,9 @@ class Gateway:
         route, values = found
         return route, dict(zip(route.template.variables, values, strict=True))
 
-    def _seconds(self, timeout: str | None) -> float:
+    def _seconds(self, timeout: str | None, route: Route) -> float:
         if timeout is None:
-            return self._limits.default_seconds
+            return self._limits.most_seconds if route.is_long else self._limits.default_seconds
         if not _SECONDS.fullmatch(timeout) or float(timeout) <= 0:
             raise _invalid("X-Request-Timeout", "must be a number of seconds above 0")
         return min(float(timeout), self._limits.most_seconds)

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from kernel.refusals import REASONS
 from services.gateway.http.comments import Comments
 from services.gateway.http.problems import MEDIA_TYPE
-from services.gateway.http.routes import Route
+from services.gateway.http.routes import Route, body_shape
 from services.gateway.http.schemas import Schema, Schemas
 
 _TITLE = "Loyalty"
@@ -38,8 +38,8 @@ _SHARED = (
 _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "Stands for `requestId` where the body has none, quoted or not. Where both are"
-    " given they must be equal.",
+    "description": "Stands for `requestId`, or for an event's own `id`, where the body has none;"
+    " quoted or not. Where both are given they must be equal.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
 }
 
@@ -113,12 +113,12 @@ def _operation(route: Route, comments: Comments, schemas: Schemas) -> dict[str, 
 
 
 def _body(route: Route, schemas: Schemas) -> Schema:
-    if route.body != "*":
-        return schemas.field(route.rpc.input_type.fields_by_name[route.body])
-    schema = schemas.message(route.rpc.input_type, without=route.bound)
-    if route.takes_request_id and "requestId" in schema.get("required", ()):
+    shape = body_shape(route.rpc, route.body)
+    schema = schemas.message(shape, without=route.bound if route.body == "*" else ())
+    if route.request_id and "required" in schema:
         # The header may stand for it.
-        schema["required"] = [name for name in schema["required"] if name != "requestId"]
+        stood_for = shape.fields_by_name[route.request_id[-1]].json_name
+        schema["required"] = [name for name in schema["required"] if name != stood_for]
         if not schema["required"]:
             del schema["required"]
     schema["additionalProperties"] = False
@@ -138,7 +138,7 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
             parameters += _query(field, schemas, "", _QUERY_DEPTH)
         elif route.body == "*" and _full_name(field.message_type) == "google.protobuf.FieldMask":
             parameters += _query(field, schemas, "", 1)
-    if route.takes_request_id:
+    if route.request_id:
         parameters.append(_IDEMPOTENCY)
     return [*parameters, *_SHARED]
 

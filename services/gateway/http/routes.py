@@ -4,21 +4,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from google.api import annotations_pb2, http_pb2
-from google.protobuf.descriptor import FieldDescriptor, FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from services.gateway.domain.paths import PathTable, Template, parse_template
+from services.gateway.http.catalogue import COMPOSED, LONG, OWN, SELF_IDENTIFIED
 
 ME = "/v1/me"
 # What a token's claims fill on the member's own routes.
 CLAIMED = ("program", "member")
-_READING = ("Get", "List", "BatchGet", "Lookup", "Quote", "Verify")
+# Reads, and evaluations, which change nothing the second time.
+_HARMLESS = (
+    *("Get", "List", "BatchGet", "Lookup", "Quote", "Verify", "Check", "Preview"),
+    *("Evaluate", "BatchEvaluate"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One HTTP route of one method. `bound` are the fields that the path or the claims fill."""
+    """One HTTP route of one method. `bound` are the fields that the path or the claims fill.
+
+    `request_id` is the path to the field that an `Idempotency-Key` may stand for, or empty.
+    """
 
     method: str
     template: Template
@@ -30,6 +38,7 @@ class Route:
     mine: bool
     primary: bool
     bound: frozenset[str] = field(default=frozenset())
+    request_id: tuple[str, ...] = ()
 
     @property
     def full_method(self) -> str:
@@ -37,9 +46,9 @@ class Route:
         return full_method(self.rpc)
 
     @property
-    def takes_request_id(self) -> bool:
-        """True where the request has a `request_id` that an `Idempotency-Key` may stand for."""
-        return self.method == "POST" and "request_id" in self.request.DESCRIPTOR.fields_by_name
+    def is_long(self) -> bool:
+        """True where a call has as long as a caller may ask for."""
+        return self.full_method in LONG
 
 
 def full_method(rpc: MethodDescriptor) -> str:
@@ -74,18 +83,39 @@ def retried(rpc: MethodDescriptor) -> bool:
     Reads, and writes whose request ids make a second call the first one's replay. An update under
     an etag is not among them: its second call would be refused though the first was applied.
     """
-    if rpc.name.startswith(_READING):
+    if rpc.name.startswith(_HARMLESS):
         return True
-    return _has_request_id(rpc.input_type.fields) or any(
-        item.message_type is not None
-        and item.is_repeated
-        and _has_request_id(item.message_type.fields)
-        for item in rpc.input_type.fields
+    if "request_id" in rpc.input_type.fields_by_name:
+        return True
+    messages = [each.message_type for each in rpc.input_type.fields]
+    return any(
+        each is not None
+        and (each.full_name in SELF_IDENTIFIED or "request_id" in each.fields_by_name)
+        for each in messages
     )
 
 
-def _has_request_id(fields: Iterable[FieldDescriptor]) -> bool:
-    return any(item.name == "request_id" for item in fields)
+def body_shape(rpc: MethodDescriptor, body: str) -> Descriptor:
+    """The message whose JSON a body is: the request (`*`), or the request's field of that name.
+
+    ValueError where there is no such field, or it is no single message.
+    """
+    if body == "*":
+        return rpc.input_type
+    found = rpc.input_type.fields_by_name.get(body)
+    if found is None or found.message_type is None or found.is_repeated:
+        raise ValueError(f"{full_method(rpc)}: {body} is no message of {rpc.input_type.name}")
+    return found.message_type
+
+
+def _request_id(rpc: MethodDescriptor, body: str) -> tuple[str, ...]:
+    """The path to the field of a POST's request that makes it idempotent."""
+    if "request_id" in rpc.input_type.fields_by_name:
+        return ("request_id",)
+    if body in {"", "*"}:
+        return ()
+    own = SELF_IDENTIFIED.get(body_shape(rpc, body).full_name)
+    return () if own is None else (body, own)
 
 
 def _route(rpc: MethodDescriptor, rule: http_pb2.HttpRule, target: str, *, primary: bool) -> Route:
@@ -103,20 +133,21 @@ def _route(rpc: MethodDescriptor, rule: http_pb2.HttpRule, target: str, *, prima
     for variable in template.variables:
         if variable not in fields or not _is_text(fields[variable]):
             raise ValueError(f"{name}: {variable} is no string field of {rpc.input_type.name}")
-    if rule.body not in {"", "*"} and rule.body not in fields:
-        raise ValueError(f"{name}: {rule.body} is no field of {rpc.input_type.name}")
+    if rule.body:
+        body_shape(rpc, rule.body)
     claimed = [claim for claim in CLAIMED if claim in fields] if mine else []
     return Route(
         method=verb.upper(),
         template=template,
         body=rule.body,
         rpc=rpc,
-        target=target,
+        target=OWN if name in COMPOSED else target,
         request=GetMessageClass(rpc.input_type),
         response=GetMessageClass(rpc.output_type),
         mine=mine,
         primary=primary,
         bound=frozenset([*template.variables, *claimed]),
+        request_id=_request_id(rpc, rule.body) if verb == "post" else (),
     )
 
 

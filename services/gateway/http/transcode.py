@@ -48,13 +48,18 @@ def read_request(
         if given and given != value:
             _refuse(name, "differs from what the path says")
         setattr(message, name, _encodable(name, value))
-    if idempotency_key is not None and route.takes_request_id:
-        key = _unquoted(idempotency_key)
-        given = getattr(message, "request_id")  # noqa: B009 - the message's type is not known here
-        if given and given != key:
-            _refuse("request_id", "differs from the header Idempotency-Key")
-        setattr(message, "request_id", key)  # noqa: B010 - as above
+    if idempotency_key is not None and route.request_id:
+        _apply_key(message, route.request_id, _unquoted(idempotency_key))
     return message
+
+
+def _apply_key(message: Any, path: tuple[str, ...], key: str) -> None:
+    for name in path[:-1]:
+        message = getattr(message, name)
+    given = getattr(message, path[-1])
+    if given and given != key:
+        _refuse(".".join(path), "differs from the header Idempotency-Key")
+    setattr(message, path[-1], key)
 
 
 def load_json(body: bytes) -> Any:
@@ -73,10 +78,13 @@ def load_json(body: bytes) -> Any:
 
 def _read_body(route: Route, body: bytes, message: Message) -> None:
     data = load_json(body) if body.strip() else {}
-    if route.body != "*":
-        data = {route.body: data}
     try:
-        read_message(data, message)
+        if route.body == "*":
+            read_message(data, message)
+        else:
+            part = getattr(message, route.body)
+            part.SetInParent()
+            read_message(data, part, route.body)
     except Unreadable as error:
         raise UnreadableBody(str(error), error.field or None) from error
 

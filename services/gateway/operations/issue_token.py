@@ -1,5 +1,6 @@
 """Issue a token with the scopes of a credential, or fewer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from chassis.identity import MEMBER_SCOPE, Identity, TokenIssuer
@@ -7,6 +8,8 @@ from chassis.refusals import ScopeMissing
 from kernel.refusals import FieldViolation, InvalidField
 
 _DEFAULT_SECONDS = 900
+# What a member's own token reads; whoever issues one must be able to read it.
+_MEMBER_READS = ("ledger:read", "tiers:read", "audiences:read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,14 @@ def _wanted(caller: Identity, scopes: frozenset[str], member: str, program: str)
             raise InvalidField(
                 FieldViolation("scopes", f"a member's token has the scope {MEMBER_SCOPE}")
             )
+        _need(caller, _MEMBER_READS)
         own = frozenset({MEMBER_SCOPE})
         return replace(caller, scopes=own, member=member, program=program)
-    for scope in sorted(scopes):
+    _need(caller, sorted(scopes))
+    return replace(caller, scopes=scopes or caller.scopes)
+
+
+def _need(caller: Identity, scopes: Iterable[str]) -> None:
+    for scope in scopes:
         if scope not in caller.scopes:
             raise ScopeMissing(scope)
-    return replace(caller, scopes=scopes or caller.scopes)

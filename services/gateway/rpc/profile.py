@@ -6,19 +6,32 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.call import current_call, outgoing_metadata, remaining_seconds
+from chassis.call import remaining_seconds
 from loyalty.gateway.v1 import profile_pb2, profile_pb2_grpc
 from services.gateway.operations.admit import Credentials
+from services.gateway.peers.audience import Audience
 from services.gateway.peers.ledger import Ledger
+from services.gateway.peers.tiers import Tiers
+from services.gateway.rpc.calls import calling
 
 _EXPIRATIONS = 20
+_Profile = profile_pb2.Profile
 
 
 class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
     """Serves `loyalty.gateway.v1.ProfileService`; a part may take `part_seconds` at most."""
 
-    def __init__(self, ledger: Ledger, credentials: Credentials, part_seconds: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        tiers: Tiers,
+        audience: Audience,
+        credentials: Credentials,
+        part_seconds: float,
+    ) -> None:
         self._ledger = ledger
+        self._tiers = tiers
+        self._audience = audience
         self._credentials = credentials
         self._part_seconds = part_seconds
 
@@ -26,32 +39,34 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self, request: profile_pb2.GetProfileRequest, context: Any
     ) -> profile_pb2.Profile:
         """Answer a member's profile."""
-        program, member = request.program, request.member
         # Parts have a little less time than the caller, so that the rest is still answered.
         seconds = min(self._part_seconds, remaining_seconds() * 0.9)
-        metadata = self._metadata()
-        account, expirations = await asyncio.gather(
-            self._ledger.account(program, member, seconds, metadata),
-            self._ledger.expirations(program, member, _EXPIRATIONS, seconds, metadata),
+        asked = (request.program, request.member)
+        limits = (seconds, calling(self._credentials))
+        account, expirations, membership, audiences = await asyncio.gather(
+            self._ledger.account(*asked, *limits),
+            self._ledger.expirations(*asked, _EXPIRATIONS, *limits),
+            self._tiers.membership(*asked, *limits),
+            self._audience.audiences(*asked, *limits),
         )
-        profile = profile_pb2.Profile(
-            program=program,
-            member=member,
+        profile = _Profile(
+            program=request.program,
+            member=request.member,
             account=account,
+            membership=membership,
             read_time=Timestamp(seconds=int(time.time())),
         )
-        if account is None:
-            profile.unavailable.append(profile_pb2.Profile.ACCOUNT)
-        if expirations is None:
-            profile.unavailable.append(profile_pb2.Profile.EXPIRATIONS)
-        else:
+        if expirations is not None:
             profile.expirations.extend(expirations.expirations)
+        if audiences is not None:
+            profile.audiences_freshness.CopyFrom(audiences.freshness)
+            for each in audiences.audiences:
+                profile.audiences.add(audience=each.audience, display_name=each.display_name)
+        parts = {
+            _Profile.ACCOUNT: account,
+            _Profile.EXPIRATIONS: expirations,
+            _Profile.MEMBERSHIP: membership,
+            _Profile.AUDIENCES: audiences,
+        }
+        profile.unavailable.extend(part for part, had in parts.items() if had is None)
         return profile
-
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
-        """The trace, and a token where the caller came with an API key."""
-        call = current_call()
-        authorization = call.authorization if call is not None else None
-        admitted = self._credentials.admit(authorization).authorization
-        others = [pair for pair in outgoing_metadata() if pair[0] != "authorization"]
-        return (("authorization", admitted), *others)

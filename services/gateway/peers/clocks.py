@@ -1,0 +1,87 @@
+"""The parts of a sandbox's time that the services keep."""
+
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.refusals import DependencyUnavailable, error_info, status_of_error
+from loyalty.common.v1 import clock_pb2
+from loyalty.ledger.v1 import program_pb2
+from services.gateway.peers.channels import Channels, Metadata
+
+KEEPER: Final = "ledger"
+"""Keeps the program's clock; the others look at it there."""
+
+FOLLOWERS: Final = ("rules", "tiers", "audience")
+"""Each rests on what those before it did at an instant."""
+
+_CATCH_UP: Final = "/loyalty.common.v1.ClockService/CatchUp"
+_NEXT_DUE: Final = "/loyalty.common.v1.ClockService/GetNextDue"
+_ADVANCE: Final = "/loyalty.ledger.v1.ProgramService/AdvanceClock"
+
+RETRIED: Final = frozenset({_CATCH_UP, _NEXT_DUE})
+"""Methods that may be called again after a lost answer."""
+
+_T = TypeVar("_T")
+
+
+class Clocks:
+    """The clocks of all services.
+
+    A call may take `seconds`. A service that cannot be reached is DependencyUnavailable with its
+    name; its own refusals are `grpc.aio.AioRpcError`.
+    """
+
+    def __init__(self, channels: Channels) -> None:
+        names = (KEEPER, *FOLLOWERS)
+        self._catch_up = {
+            name: channels.unary(name, _CATCH_UP, clock_pb2.CatchUpResponse) for name in names
+        }
+        self._next_due = {
+            name: channels.unary(name, _NEXT_DUE, clock_pb2.GetNextDueResponse) for name in names
+        }
+        self._advance = channels.unary(KEEPER, _ADVANCE, program_pb2.AdvanceClockResponse)
+
+    async def next_due(
+        self, name: str, program: str, seconds: float, metadata: Metadata
+    ) -> datetime | None:
+        """When a service has something due next; None where nothing is."""
+        request = clock_pb2.GetNextDueRequest(program=program)
+        answer = await _named(name, self._next_due[name](request, seconds, metadata))
+        return answer.time.ToDatetime(UTC) if answer.HasField("time") else None
+
+    async def catch_up(
+        self, name: str, program: str, time: datetime, seconds: float, metadata: Metadata
+    ) -> int:
+        """Bring a service up to an instant, never back; answers how much it had to do."""
+        request = clock_pb2.CatchUpRequest(program=program, time=_timestamp(time))
+        answer = await _named(name, self._catch_up[name](request, seconds, metadata))
+        return answer.done
+
+    async def advance(
+        self, program: str, time: datetime, seconds: float, metadata: Metadata
+    ) -> tuple[datetime, int]:
+        """Move the program's clock; answers its now, and how many accounts had something due."""
+        request = program_pb2.AdvanceClockRequest(program=program, time=_timestamp(time))
+        answer = await _named(KEEPER, self._advance(request, seconds, metadata))
+        return answer.time.ToDatetime(UTC), answer.settled_accounts
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
+
+
+async def _named(name: str, call: Awaitable[_T]) -> _T:
+    """The answer of a call, whose failure to reach the service says which one it was."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        info = error_info(status_of_error(error, name))
+        if info is not None and info.reason == DependencyUnavailable.reason:
+            raise DependencyUnavailable(info.metadata.get("dependency") or name) from error
+        raise
