@@ -16,7 +16,10 @@ import pytest
 
 from tests.faults.suite_process import SuiteProcess
 
-PORTS = dict.fromkeys(("LOYALTY_HTTP_PORT", "LOYALTY_GATEWAY_PORT", "LOYALTY_LEDGER_PORT"), "0")
+PORTS = {
+    f"LOYALTY_{name}_PORT": "0"
+    for name in ("HTTP", "GATEWAY", "LEDGER", "RULES", "TIERS", "AUDIENCE")
+}
 SERVES = "/account\n"
 pytestmark = pytest.mark.slow
 

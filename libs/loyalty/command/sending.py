@@ -23,6 +23,8 @@ from loyalty.rules.v1.events_pb2 import (
 )
 
 DEADLINE_SECONDS = 60.0
+# Calls with fewer events than this cost more than what is won by making them at once.
+LANE_LEAST = 50
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
 # What may go well later. Ids make it harmless to send again what may have been taken in.
 _PASSING = frozenset(
@@ -116,8 +118,9 @@ def chunks(rows: Sequence[Row], size: int, lanes: int, *, by_day: bool) -> Itera
         begin = end
 
 
-def _dealt(rows: Sequence[Row], lanes: int) -> list[list[Event]]:
-    """The events of rows by lane, each member always in the same."""
+def _dealt(rows: Sequence[Row], most: int) -> list[list[Event]]:
+    """The events of rows by lane, each member's in one; fewer lanes where calls would be small."""
+    lanes = min(most, -(-len(rows) // LANE_LEAST))
     dealt: list[list[Event]] = [[] for _ in range(lanes)]
     for row in rows:
         dealt[zlib.crc32(row.event.member.encode()) % lanes].append(row.event)
