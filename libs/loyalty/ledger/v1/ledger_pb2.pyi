@@ -662,7 +662,7 @@ class PostRequest(_message.Message):
     request_id: _builtins.str
     """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
     validate_only: _builtins.bool
-    """Optional. Answer as if, and write nothing."""
+    """Optional. Answer as if, and write nothing; within a `BatchPost` it is the batch's and not given here."""
     reference: _builtins.str
     """Optional. The caller's own reference, such as an order number: up to 200 characters."""
     currency: _builtins.str
@@ -1134,7 +1134,7 @@ class ListExpirationsResponse(_message.Message):
     """Output only. For the next page; empty on the last one."""
     @_builtins.property
     def expirations(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Expiration]:
-        """Output only. Expirations, soonest first, then by currency."""
+        """Output only. Expirations, soonest first, then by currency as created."""
 
     def __init__(
         self,

@@ -252,7 +252,7 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExpirations(self, request, context):
-        """Lists the points that will expire, by local date, soonest first.
+        """Lists the points that will expire, by local date, soonest first, then by currency as created.
 
         Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
         """

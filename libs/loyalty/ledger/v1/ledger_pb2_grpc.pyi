@@ -117,7 +117,7 @@ class LedgerServiceStub:
     Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     ListExpirations: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListExpirationsRequest, _ledger_pb2.ListExpirationsResponse]
-    """Lists the points that will expire, by local date, soonest first.
+    """Lists the points that will expire, by local date, soonest first, then by currency as created.
 
     Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
@@ -224,7 +224,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     ListExpirations: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListExpirationsRequest, _ledger_pb2.ListExpirationsResponse]  # type: ignore[assignment]
-    """Lists the points that will expire, by local date, soonest first.
+    """Lists the points that will expire, by local date, soonest first, then by currency as created.
 
     Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
@@ -400,7 +400,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.ListExpirationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.ListExpirationsResponse, _abc.Awaitable[_ledger_pb2.ListExpirationsResponse]]:
-        """Lists the points that will expire, by local date, soonest first.
+        """Lists the points that will expire, by local date, soonest first, then by currency as created.
 
         Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
