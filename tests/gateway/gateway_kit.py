@@ -175,7 +175,7 @@ def write_keys(folder: Path, credentials: dict[str, tuple[str, list[str]]]) -> N
 
 
 def gateway_settings(folder: Path, **changes: Any) -> GatewaySettings:
-    """Settings of a gateway whose files are in a folder; addresses that are not given lead nowhere."""
+    """Settings of a gateway with its files in a folder; addresses not given lead nowhere."""
     private, public = keys.key_pair()
     (folder / "signing.json").write_text(json.dumps(private))
     (folder / "jwks.json").write_text(json.dumps(public))

@@ -218,6 +218,21 @@ async def test_a_members_token_is_issued_for_one_member(
         assert (answer.status_code, answer.json()["reason"]) == (400, "INVALID_FIELD")
 
 
+async def test_who_cannot_read_all_that_a_member_sees_issues_no_members_token(
+    client: httpx.AsyncClient,
+) -> None:
+    for missing in ("ledger:read", "tiers:read", "audiences:read"):
+        less = keys.token(scopes=sorted(set(EVERYTHING) - {missing}))
+        answer = await client.post(
+            "/v1/token",
+            json={"member": "m1", "program": "p"},
+            headers={"authorization": f"Bearer {less}"},
+        )
+
+        assert (answer.status_code, answer.json()["reason"]) == (403, "SCOPE_MISSING")
+        assert answer.json()["metadata"] == {"scope": missing}
+
+
 async def test_keys_are_read_again_when_the_file_changes(
     ledger: FakeService, tmp_path: Path
 ) -> None:

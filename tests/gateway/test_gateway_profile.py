@@ -1,13 +1,16 @@
 """The profile, on both doors, with parts missing; services that are down."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
     reflection_pb2,
@@ -16,12 +19,14 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 
 from chassis.refusals import error_info, status_of_error
 from kernel.refusals import MemberNotFound, ProgramNotFound, Refusal
+from loyalty.audience.v1 import audience_pb2
 from loyalty.gateway.v1 import credential_pb2, credential_pb2_grpc, profile_pb2, profile_pb2_grpc
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
+from loyalty.tiers.v1 import tiers_pb2
 from services.gateway.__main__ import Ports, running
 from testkit import keys
 from testkit.servers import authorized_channel, metadata
-from tests.gateway.gateway_kit import ADMIN, FakeService, FakeSuite, gateway_settings
+from tests.gateway.gateway_kit import ADMIN, READER, FakeService, FakeSuite, gateway_settings
 
 PROFILE = "/v1/programs/p/members/m1"
 Request = profile_pb2.GetProfileRequest
@@ -33,44 +38,72 @@ async def stub(ports: Ports, ledger: FakeService) -> AsyncIterator[Any]:
         yield profile_pb2_grpc.ProfileServiceStub(channel)
 
 
-async def test_a_profile_has_its_parts(client: httpx.AsyncClient, ledger: FakeService) -> None:
-    ledger.answers["GetAccount"] = lambda request, _: resources_pb2.Account(
+async def test_a_profile_has_its_parts(client: httpx.AsyncClient, fakes: FakeSuite) -> None:
+    fakes["ledger"].answers["GetAccount"] = lambda request, _: resources_pb2.Account(
         balances=[resources_pb2.Balance(currency="points", available=7)]
     )
-    ledger.answers["ListExpirations"] = lambda request, _: ledger_pb2.ListExpirationsResponse(
-        expirations=[resources_pb2.Expiration(points=3)]
+    fakes["ledger"].answers["ListExpirations"] = lambda request, _: (
+        ledger_pb2.ListExpirationsResponse(expirations=[resources_pb2.Expiration(points=3)])
+    )
+    fakes["tiers"].answers["GetMembership"] = lambda request, _: tiers_pb2.Membership(
+        member=request.member,
+        tier=tiers_pb2.Tier(tier="silver"),
+        next=tiers_pb2.NextTier(tier="gold", progress=[tiers_pb2.Progress(value=2, missing=8)]),
+    )
+    fakes["audience"].answers["ListMemberAudiences"] = lambda request, _: (
+        audience_pb2.ListMemberAudiencesResponse(
+            audiences=[audience_pb2.Audience(audience="rich", display_name="The rich", group="g")],
+            freshness=audience_pb2.Freshness(lag=Duration(nanos=20_000_000)),
+        )
     )
     body = (await client.get(PROFILE)).json()
 
     assert body["account"]["balances"][0]["available"] == "7"
     assert body["expirations"][0]["points"] == "3"
+    assert body["membership"]["tier"]["tier"] == "silver"
+    assert body["membership"]["next"]["progress"][0]["missing"] == "8"
+    assert body["audiences"] == [{"audience": "rich", "displayName": "The rich"}]
+    assert body["audiencesFreshness"]["lag"] == "0.020s"
     assert body["unavailable"] == []
     assert body["readTime"].startswith("20")
 
 
-async def test_the_parts_are_gathered_at_once(
-    client: httpx.AsyncClient, ledger: FakeService
-) -> None:
+async def test_the_parts_are_gathered_at_once(client: httpx.AsyncClient, fakes: FakeSuite) -> None:
     arrived: list[str] = []
-    both = asyncio.Event()
+    everybody = asyncio.Event()
 
-    async def wait(request: Any, _: Any) -> Any:
-        arrived.append(type(request).__name__)
-        if len(arrived) == 2:
-            both.set()
-        await asyncio.wait_for(both.wait(), 5)
-        account = isinstance(request, ledger_pb2.GetAccountRequest)
-        return resources_pb2.Account() if account else ledger_pb2.ListExpirationsResponse()
+    def waiting(answer: type[Message]) -> Callable[[Any, Any], Awaitable[Message]]:
+        async def wait(_request: Any, _context: Any) -> Message:
+            arrived.append(answer.__name__)
+            if len(arrived) == len(PARTS):
+                everybody.set()
+            await asyncio.wait_for(everybody.wait(), 5)
+            return answer()
 
-    ledger.answers |= {"GetAccount": wait, "ListExpirations": wait}
-    answer = await client.get(PROFILE)
+        return wait
 
-    assert answer.status_code == 200
-    assert answer.json()["unavailable"] == []
+    for service, method, answer in PARTS.values():
+        fakes[service].answers[method] = waiting(answer)
+    response = await client.get(PROFILE)
+
+    assert response.status_code == 200
+    assert response.json()["unavailable"] == []
+
+
+PARTS: dict[str, tuple[str, str, type[Message]]] = {
+    "ACCOUNT": ("ledger", "GetAccount", resources_pb2.Account),
+    "EXPIRATIONS": ("ledger", "ListExpirations", ledger_pb2.ListExpirationsResponse),
+    "MEMBERSHIP": ("tiers", "GetMembership", tiers_pb2.Membership),
+    "AUDIENCES": ("audience", "ListMemberAudiences", audience_pb2.ListMemberAudiencesResponse),
+}
 
 
 def _break(request: Any, _: Any) -> Any:
     raise RuntimeError("broken")
+
+
+def _unknown(request: Any, _: Any) -> Any:
+    raise MemberNotFound(request.member)
 
 
 async def _hang(request: Any, _: Any) -> Any:
@@ -79,24 +112,50 @@ async def _hang(request: Any, _: Any) -> Any:
 
 
 MISSING = {
-    "a broken account": ({"GetAccount": _break}, ["ACCOUNT"]),
-    "a slow account": ({"GetAccount": _hang}, ["ACCOUNT"]),
-    "broken expirations": ({"ListExpirations": _break}, ["EXPIRATIONS"]),
-    "everything": ({"GetAccount": _break, "ListExpirations": _break}, ["ACCOUNT", "EXPIRATIONS"]),
+    **{f"a broken {part}": ({part: _break}, [part]) for part in PARTS},
+    **{f"a slow {part}": ({part: _hang}, [part]) for part in PARTS},
+    "a member that other services do not know yet": (
+        {"MEMBERSHIP": _unknown, "AUDIENCES": _unknown},
+        ["MEMBERSHIP", "AUDIENCES"],
+    ),
+    "everything": (dict.fromkeys(PARTS, _break), list(PARTS)),
 }
 
 
 @pytest.mark.parametrize("case", MISSING)
 async def test_a_part_that_cannot_be_had_is_named(
-    client: httpx.AsyncClient, ledger: FakeService, case: str
+    client: httpx.AsyncClient, fakes: FakeSuite, case: str
 ) -> None:
     answers, unavailable = MISSING[case]
-    ledger.answers |= answers
+    for part, given in answers.items():
+        service, method, _ = PARTS[part]
+        fakes[service].answers[method] = given
+    began = time.monotonic()
     answer = await client.get(PROFILE)
+    body = answer.json()
 
     assert answer.status_code == 200, answer.text
-    assert answer.json()["unavailable"] == unavailable
-    assert ("account" in answer.json()) == ("ACCOUNT" not in unavailable)
+    assert body["unavailable"] == unavailable
+    assert ("account" in body) == ("ACCOUNT" not in unavailable)
+    assert ("membership" in body) == ("MEMBERSHIP" not in unavailable)
+    assert ("audiencesFreshness" in body) == ("AUDIENCES" not in unavailable)
+    assert time.monotonic() - began < 2.9
+
+
+async def test_a_credential_sees_the_parts_that_it_reaches(client: httpx.AsyncClient) -> None:
+    answer = await client.get(PROFILE, headers={"authorization": f"Bearer {READER}"})
+
+    assert answer.json()["unavailable"] == ["MEMBERSHIP", "AUDIENCES"]
+
+
+async def test_a_member_sees_all_parts_of_its_own(client: httpx.AsyncClient) -> None:
+    own = {"authorization": f"Bearer {keys.token(member='m1', program='p')}"}
+    profile = await client.get("/v1/me", headers=own)
+    membership = await client.get("/v1/me/membership", headers=own)
+    audiences = await client.get("/v1/me/audiences", headers=own)
+
+    assert profile.json()["unavailable"] == []
+    assert (membership.status_code, audiences.status_code) == (200, 200)
 
 
 @pytest.mark.parametrize(
@@ -175,10 +234,21 @@ async def test_the_grpc_door_answers_for_its_health_and_describes_itself(ports: 
     assert {"loyalty.gateway.v1.ProfileService", "loyalty.gateway.v1.CredentialService"} <= services
 
 
-async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: Path) -> None:
+# What each service is asked in the test below, and which parts of a profile come from it.
+ASKED = {
+    "ledger": (f"{PROFILE}/account", ["ACCOUNT", "EXPIRATIONS"]),
+    "rules": ("/v1/programs/p/eventTypes", []),
+    "tiers": (f"{PROFILE}/membership", ["MEMBERSHIP"]),
+    "audience": (f"{PROFILE}/audiences", ["AUDIENCES"]),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_a_service_that_is_down_is_said_clearly_and_found_again(
+    tmp_path: Path, name: str
+) -> None:
     fakes = FakeSuite()
     await fakes.start()
-    ledger = fakes["ledger"]
     async with (
         running(gateway_settings(tmp_path, **fakes.addresses)) as ports,
         httpx.AsyncClient(
@@ -188,29 +258,30 @@ async def test_a_ledger_that_is_down_is_said_clearly_and_found_again(tmp_path: P
         ) as client,
     ):
         ready = await client.get("/readyz")
-        await ledger.stop()
-        down = await client.post(
-            f"{PROFILE}:earn", json={"points": 1}, headers={"idempotency-key": "k"}
-        )
+        await fakes[name].stop()
+        down = {other: await client.get(path) for other, (path, _) in ASKED.items()}
         profile = await client.get(PROFILE)
         await asyncio.sleep(1.1)
         unready = await client.get("/readyz")
         live = await client.get("/healthz")
-        await ledger.start(ledger.port)
+        await fakes[name].start(fakes[name].port)
         again = None
         for _ in range(50):
-            again = await client.get(f"{PROFILE}/account")
+            again = await client.get(ASKED[name][0])
             if again.status_code == 200:
                 break
             await asyncio.sleep(0.1)
     await fakes.stop()
+    refused = down.pop(name)
 
     assert ready.status_code == 200
-    assert (down.status_code, down.json()["reason"]) == (503, "DEPENDENCY_UNAVAILABLE")
-    assert down.json()["metadata"] == {"dependency": "ledger"}
-    assert down.headers["retry-after"]
-    assert profile.json()["unavailable"] == ["ACCOUNT", "EXPIRATIONS"]
+    assert (refused.status_code, refused.json()["reason"]) == (503, "DEPENDENCY_UNAVAILABLE")
+    assert refused.json()["metadata"] == {"dependency": name}
+    assert refused.headers["retry-after"]
+    assert {answer.status_code for answer in down.values()} == {200}
+    assert profile.json()["unavailable"] == ASKED[name][1]
     assert (unready.status_code, live.status_code) == (503, 200)
+    assert unready.json()["metadata"] == {"dependency": name}
     assert again is not None
     assert again.status_code == 200
 
