@@ -151,7 +151,9 @@ class Criterion(_message.Message):
     """Required. The value that is enough, in the counter's unit, from 1 to 10^15."""
     @_builtins.property
     def window(self) -> _resources_pb2.CounterWindow:
-        """Required. Which counter, over which window."""
+        """Required. Which counter, over which window; without a time: the window of now. All tiers together
+        read at most 100 different ones.
+        """
 
     def __init__(
         self,
@@ -203,7 +205,9 @@ class Membership(_message.Message):
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. When this was true."""
+        """Output only. When this was true, by the program's clock; unset where the ledger was not asked: with
+        `brief`, of a member who was evaluated before.
+        """
 
     def __init__(
         self,
@@ -566,7 +570,7 @@ class BatchGetMembershipsRequest(_message.Message):
     program: _builtins.str
     """Required. The program."""
     brief: _builtins.bool
-    """Optional. Leave `next` out."""
+    """Optional. Leave `next` out. Members who were evaluated before are then answered without the ledger."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. The members: 1 to 1,000."""

@@ -28,8 +28,13 @@ if _version_not_supported:
 class TierServiceStub:
     """Keeps ladders, and where members stand on them.
 
-    A program without a ladder of its own has one, `default`, with one tier, `member`. Members rise at once, and may skip
-    tiers; every change of where a member stands is in its history and on the stream.
+    A program without a ladder of its own has one, `default`, with one tier, `member`: everybody stands
+    there since they enrolled, and nothing is recorded about it. Members rise at once, and may skip
+    tiers; every change of where a member stands is in its history and on the stream. The first
+    evaluation on a ladder records that a member stands on its base since enrolment.
+
+    What members have is asked of the ledger with the caller's own credential: it needs `ledger:read`,
+    and `programs:read` for ladders. Without the ledger that is refused with DEPENDENCY_UNAVAILABLE.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
@@ -96,8 +101,13 @@ class TierServiceStub:
 class TierServiceServicer:
     """Keeps ladders, and where members stand on them.
 
-    A program without a ladder of its own has one, `default`, with one tier, `member`. Members rise at once, and may skip
-    tiers; every change of where a member stands is in its history and on the stream.
+    A program without a ladder of its own has one, `default`, with one tier, `member`: everybody stands
+    there since they enrolled, and nothing is recorded about it. Members rise at once, and may skip
+    tiers; every change of where a member stands is in its history and on the stream. The first
+    evaluation on a ladder records that a member stands on its base since enrolment.
+
+    What members have is asked of the ledger with the caller's own credential: it needs `ledger:read`,
+    and `programs:read` for ladders. Without the ledger that is refused with DEPENDENCY_UNAVAILABLE.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
@@ -263,8 +273,13 @@ def add_TierServiceServicer_to_server(servicer, server):
 class TierService:
     """Keeps ladders, and where members stand on them.
 
-    A program without a ladder of its own has one, `default`, with one tier, `member`. Members rise at once, and may skip
-    tiers; every change of where a member stands is in its history and on the stream.
+    A program without a ladder of its own has one, `default`, with one tier, `member`: everybody stands
+    there since they enrolled, and nothing is recorded about it. Members rise at once, and may skip
+    tiers; every change of where a member stands is in its history and on the stream. The first
+    evaluation on a ladder records that a member stands on its base since enrolment.
+
+    What members have is asked of the ledger with the caller's own credential: it needs `ledger:read`,
+    and `programs:read` for ladders. Without the ledger that is refused with DEPENDENCY_UNAVAILABLE.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.

@@ -29,8 +29,13 @@ GRPC_VERSION: str
 class TierServiceStub:
     """Keeps ladders, and where members stand on them.
 
-    A program without a ladder of its own has one, `default`, with one tier, `member`. Members rise at once, and may skip
-    tiers; every change of where a member stands is in its history and on the stream.
+    A program without a ladder of its own has one, `default`, with one tier, `member`: everybody stands
+    there since they enrolled, and nothing is recorded about it. Members rise at once, and may skip
+    tiers; every change of where a member stands is in its history and on the stream. The first
+    evaluation on a ladder records that a member stands on its base since enrolment.
+
+    What members have is asked of the ledger with the caller's own credential: it needs `ledger:read`,
+    and `programs:read` for ladders. Without the ledger that is refused with DEPENDENCY_UNAVAILABLE.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
@@ -101,8 +106,13 @@ class TierServiceStub:
 class TierServiceAsyncStub(TierServiceStub):
     """Keeps ladders, and where members stand on them.
 
-    A program without a ladder of its own has one, `default`, with one tier, `member`. Members rise at once, and may skip
-    tiers; every change of where a member stands is in its history and on the stream.
+    A program without a ladder of its own has one, `default`, with one tier, `member`: everybody stands
+    there since they enrolled, and nothing is recorded about it. Members rise at once, and may skip
+    tiers; every change of where a member stands is in its history and on the stream. The first
+    evaluation on a ladder records that a member stands on its base since enrolment.
+
+    What members have is asked of the ledger with the caller's own credential: it needs `ledger:read`,
+    and `programs:read` for ladders. Without the ledger that is refused with DEPENDENCY_UNAVAILABLE.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
@@ -169,8 +179,13 @@ class TierServiceAsyncStub(TierServiceStub):
 class TierServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps ladders, and where members stand on them.
 
-    A program without a ladder of its own has one, `default`, with one tier, `member`. Members rise at once, and may skip
-    tiers; every change of where a member stands is in its history and on the stream.
+    A program without a ladder of its own has one, `default`, with one tier, `member`: everybody stands
+    there since they enrolled, and nothing is recorded about it. Members rise at once, and may skip
+    tiers; every change of where a member stands is in its history and on the stream. The first
+    evaluation on a ladder records that a member stands on its base since enrolment.
+
+    What members have is asked of the ledger with the caller's own credential: it needs `ledger:read`,
+    and `programs:read` for ladders. Without the ledger that is refused with DEPENDENCY_UNAVAILABLE.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
