@@ -330,7 +330,7 @@ async def audience_under_test(
     database: TestDatabase, ledger: LedgerUnderTest
 ) -> AsyncIterator[AudienceUnderTest]:
     """Serve audiences over a database; every call carries a token that may do everything."""
-    tiers = TiersStandIn()
+    tiers = TiersStandIn()  # type: ignore[abstract]  # nothing but the stream is asked for
     async with (
         tiers_served(tiers) as tiers_port,
         asyncpg.create_pool(database.owner_dsn, min_size=1, max_size=4) as rows,

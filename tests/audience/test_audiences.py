@@ -314,7 +314,7 @@ async def test_nothing_of_another_organization_is_seen(suite: AudienceUnderTest)
     await suite.ledger.create_organization("rival")
     stranger: Any = AudienceServiceStub(suite.channel)
     theirs = metadata(token("rival"))
-    here = {"program": "p1", "audience": "rich"}
+    here: dict[str, Any] = {"program": "p1", "audience": "rich"}
     calls = [
         stranger.CreateAudience(
             audience_pb2.CreateAudienceRequest(

@@ -49,7 +49,7 @@ class Audience(_message.Message):
     """Output only. Changes with every update."""
     @_builtins.property
     def criteria(self) -> _containers.RepeatedCompositeFieldContainer[Global___AudienceCriterion]:
-        """Required. Who belongs: all of these hold; 1 to 20."""
+        """Required. Who belongs: all of these hold; 1 to 20, each field and currency once."""
 
     def __init__(
         self,
@@ -164,7 +164,9 @@ class Freshness(_message.Message):
     LAG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def current_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. Every change recorded before this instant, by the services' clocks, is in the answer."""
+        """Output only. Every change recorded before this instant, by the services' clocks, is in the answer.
+        Unset where nothing was heard of a stream yet.
+        """
 
     @_builtins.property
     def lag(self) -> _duration_pb2.Duration:
@@ -637,7 +639,7 @@ class PreviewAudienceRequest(_message.Message):
     """Required. The program."""
     @_builtins.property
     def criteria(self) -> _containers.RepeatedCompositeFieldContainer[Global___AudienceCriterion]:
-        """Required. The criteria, all of which hold: 1 to 20."""
+        """Required. The criteria, all of which hold: 1 to 20, each field and currency once."""
 
     def __init__(
         self,

@@ -144,7 +144,8 @@ class AudienceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckMembership(self, request, context):
-        """Answers whether a member belongs to an audience, and the values that decided.
+        """Answers whether a member belongs to an audience, and the values that decided. A member of whom
+        only the ledger knows yet has no points and no tier.
 
         Refusals: AUDIENCE_NOT_FOUND, MEMBER_NOT_FOUND.
         """

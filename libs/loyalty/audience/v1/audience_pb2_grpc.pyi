@@ -66,7 +66,8 @@ class AudienceServiceStub:
     Refusals: AUDIENCE_NOT_FOUND, ETAG_STALE.
     """
     CheckMembership: _grpc.UnaryUnaryMultiCallable[_audience_pb2.CheckMembershipRequest, _audience_pb2.CheckMembershipResponse]
-    """Answers whether a member belongs to an audience, and the values that decided.
+    """Answers whether a member belongs to an audience, and the values that decided. A member of whom
+    only the ledger knows yet has no points and no tier.
 
     Refusals: AUDIENCE_NOT_FOUND, MEMBER_NOT_FOUND.
     """
@@ -125,7 +126,8 @@ class AudienceServiceAsyncStub(AudienceServiceStub):
     Refusals: AUDIENCE_NOT_FOUND, ETAG_STALE.
     """
     CheckMembership: _aio.UnaryUnaryMultiCallable[_audience_pb2.CheckMembershipRequest, _audience_pb2.CheckMembershipResponse]  # type: ignore[assignment]
-    """Answers whether a member belongs to an audience, and the values that decided.
+    """Answers whether a member belongs to an audience, and the values that decided. A member of whom
+    only the ledger knows yet has no points and no tier.
 
     Refusals: AUDIENCE_NOT_FOUND, MEMBER_NOT_FOUND.
     """
@@ -217,7 +219,8 @@ class AudienceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audience_pb2.CheckMembershipRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audience_pb2.CheckMembershipResponse, _abc.Awaitable[_audience_pb2.CheckMembershipResponse]]:
-        """Answers whether a member belongs to an audience, and the values that decided.
+        """Answers whether a member belongs to an audience, and the values that decided. A member of whom
+        only the ledger knows yet has no points and no tier.
 
         Refusals: AUDIENCE_NOT_FOUND, MEMBER_NOT_FOUND.
         """
