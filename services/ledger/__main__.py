@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chassis import logs
 from chassis.database import ACQUIRE_TIMEOUT_S, Pools, engine, open_pools
 from chassis.identity import TokenVerifier
+from chassis.memory import spare_collections
 from chassis.migrations import migrate
 from chassis.server import Server, build_server
 from kernel.ids import surrogate
@@ -166,6 +167,7 @@ async def main() -> None:
     async with running(settings) as (programs, ledger):
         server = build(settings, programs, ledger, read_verifier(settings.jwks_path))
         await server.start()
+        spare_collections()
         await stopping.wait()
         await server.stop()
 

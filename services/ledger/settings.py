@@ -20,8 +20,11 @@ class LedgerSettings(ServiceSettings):
     ledger_buckets: int = Field(default=64, ge=1, le=4096)
     """How many buckets a new database gets; checked against an existing one."""
 
-    ledger_lanes: int = Field(default=4, ge=1, le=64)
-    """How many lanes write at once, each with a connection of its own."""
+    ledger_lanes: int = Field(default=2, ge=1, le=64)
+    """How many lanes write at once, each with a connection of its own.
+
+    While one waits for the database, the other decides; more make batches smaller (`make bench`).
+    """
 
     ledger_reads: int = Field(default=8, ge=1, le=256)
     """The most connections that read at once."""

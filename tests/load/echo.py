@@ -15,6 +15,7 @@ import uvloop
 
 from chassis import logs
 from chassis.identity import TokenVerifier
+from chassis.memory import spare_collections
 from chassis.server import build_server
 from chassis.settings import ServiceSettings
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
@@ -62,6 +63,7 @@ async def main(answers: dict[str, str]) -> None:
         port=int(os.environ["LOYALTY_ECHO_PORT"]),
     )
     await server.start()
+    spare_collections()
     await stopping.wait()
     await server.stop()
 

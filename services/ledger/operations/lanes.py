@@ -1,8 +1,9 @@
 """Lanes: commands that arrive while a transaction runs share the next one.
 
 Row locks give correctness, lanes give speed. A lane owns a disjoint set of buckets and one database
-connection, and runs one transaction at a time. Nothing waits on a timer. Any number of processes
-may run lanes over the same accounts; the row locks serialize them.
+connection, and runs one transaction at a time. Nothing waits on a timer; the event loop turns a few
+times, so that what has arrived already is in the same transaction. Any number of processes may run
+lanes over the same accounts; the row locks serialize them.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from prometheus_client import Gauge, Histogram
 from chassis.metrics import REGISTRY
 from chassis.refusals import DeadlinePassed, DependencyUnavailable, Overloaded
 from services.ledger.operations.environment import Environment
+from services.ledger.operations.gathering import gathered
 from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
 from services.ledger.store.accounts import Key
@@ -162,6 +164,7 @@ class _Lane:
                 self._awake.clear()
                 await self._awake.wait()
                 continue
+            await gathered(lambda: len(self._queue), BATCH_MAX)
             batch = self._take()
             if batch:
                 self._batch.observe(len(batch))

@@ -2,9 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.lanes import Lanes
+from services.ledger.operations.reader import Reader
 from services.ledger.store.directory import Name
 from services.ledger.store.programs import Pool
 
@@ -38,6 +40,11 @@ class LedgerContext:
     lanes: Lanes
     reads: Pool
     bell: Bell = field(default_factory=Bell)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads accounts for all calls of the process."""
+        return Reader(self.reads)
 
     async def name(self, organization: str, program: str, member: str) -> Name:
         """The member's name in the directory, or PROGRAM_NOT_FOUND."""

@@ -51,8 +51,7 @@ async def read_accounts(
         for window in windows:
             if window.counter not in policy.counter_numbers:
                 raise CounterNotFound(window.counter)
-    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        keys = await addresses(context, connection, names)
+    keys = await addresses(context, names)
     if not keys:
         return {}
     reads = await _settled_reads(context, set(keys.values()), windows)
@@ -82,9 +81,7 @@ async def read_views(context: LedgerContext, keys: Sequence[Key]) -> dict[Key, A
     return {key: read.view for key, read in reads.items()}
 
 
-async def addresses(
-    context: LedgerContext, connection: Connection, names: Sequence[Name]
-) -> dict[Name, Key]:
+async def addresses(context: LedgerContext, names: Sequence[Name]) -> dict[Name, Key]:
     """Where the members' accounts are; members without one are left out."""
     known: dict[Name, Key] = {}
     unknown: list[Name] = []
@@ -95,7 +92,8 @@ async def addresses(
         else:
             known[name] = key
     if unknown:
-        found = await directory.find(connection, unknown)
+        async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            found = await directory.find(connection, unknown)
         for name, key in found.items():
             context.environment.addresses.remember(name, key)
         known.update(found)
@@ -117,17 +115,22 @@ async def _read(
     context: LedgerContext, keys: Sequence[Key], windows: Sequence[Window]
 ) -> tuple[dict[Key, AccountRead], list[Key]]:
     server_now = context.environment.clock()
-    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        if windows:
-            # Counters and balances of one instant.
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                loaded = await account_rows.read_whole(connection, keys)
-                await _load_windows(context, connection, loaded, windows)
-        else:
+    if windows:
+        # Counters and balances of one instant.
+        async with (
+            context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             loaded = await account_rows.read_whole(connection, keys)
+            await _load_windows(context, connection, loaded, windows)
+    else:
+        loaded = await context.reader.read(keys)
     reads: dict[Key, AccountRead] = {}
     due: list[Key] = []
-    for key, found in loaded.items():
+    for key in keys:
+        found = loaded.get(key)
+        if found is None:
+            continue
         account = found.account
         now = max(found.clock or server_now, account.record_time)
         policy = await context.environment.policy(found.program, found.revision)

@@ -1,0 +1,64 @@
+"""Reads of accounts that arrive while a statement runs share the next one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from services.ledger.operations.gathering import gathered
+from services.ledger.store import accounts as account_rows
+from services.ledger.store.accounts import Key, Loaded
+from services.ledger.store.programs import Pool
+
+READERS = 2
+KEYS_MAX = 500
+
+_Waiting = tuple[Sequence[Key], "asyncio.Future[dict[Key, Loaded]]"]
+
+
+class Reader:
+    """Reads accounts' rows with their balances; what it answers is shared and not to be changed."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._queue: deque[_Waiting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def read(self, keys: Sequence[Key]) -> dict[Key, Loaded]:
+        """Accounts as of one instant after the call; more than those asked for may be in it."""
+        future: asyncio.Future[dict[Key, Loaded]] = asyncio.get_running_loop().create_future()
+        self._queue.append((keys, future))
+        if len(self._tasks) < READERS:
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
+
+    async def _run(self) -> None:
+        while self._queue:
+            await gathered(lambda: len(self._queue), KEYS_MAX)
+            batch = self._take()
+            if not batch:
+                return
+            try:
+                wanted = {key for keys, _ in batch for key in keys}
+                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                    loaded = await account_rows.read_whole(connection, sorted(wanted))
+            except Exception as fault:  # noqa: BLE001 - each caller is told
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(fault)
+                continue
+            for _, future in batch:
+                if not future.done():
+                    future.set_result(loaded)
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        keys = 0
+        while self._queue and keys < KEYS_MAX:
+            waiting = self._queue.popleft()
+            if not waiting[1].done():
+                batch.append(waiting)
+                keys += len(waiting[0])
+        return batch
