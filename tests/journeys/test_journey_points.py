@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journeys.conftest import STRANGER
+from tests.journeys.suite_kit import STRANGER
 
 
 async def program(http: httpx.AsyncClient, name: str, **fields: Any) -> str:
