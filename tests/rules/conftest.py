@@ -17,6 +17,6 @@ async def served(postgres: TestPostgres) -> AsyncIterator[Suite]:
 
 @pytest.fixture(scope="module")
 async def shared(postgres: TestPostgres) -> AsyncIterator[Suite]:
-    """The same for all tests of a module that leave nothing behind, or use programs of their own."""
+    """The same for all tests of a module; they use programs of their own or leave nothing."""
     async with suite(postgres) as running:
         yield running

@@ -218,6 +218,8 @@ class Suite:
         self, members: Sequence[str], program: str
     ) -> dict[str, tuple[int, int, int]]:
         """Points, spend and visits by member."""
+        known = await self.programs.ListCounters(program_pb2.ListCountersRequest(program=program))
+        counters = [each.counter for each in known.counters]
         answer = await self.points.BatchGetAccounts(
             ledger_pb2.BatchGetAccountsRequest(
                 program=program,
@@ -226,15 +228,19 @@ class Suite:
                     resources_pb2.CounterWindow(
                         counter=counter, period=resources_pb2.CounterWindow.LIFETIME
                     )
-                    for counter in ("spend", "visits")
+                    for counter in counters
                 ],
             )
         )
+        counted = {
+            each.member: {value.window.counter: value.value for value in each.counters}
+            for each in answer.accounts
+        }
         return {
             each.member: (
                 each.balances[0].available,
-                each.counters[0].value,
-                each.counters[1].value,
+                counted[each.member].get("spend", 0),
+                counted[each.member].get("visits", 0),
             )
             for each in answer.accounts
         }

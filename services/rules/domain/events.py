@@ -94,6 +94,8 @@ def examine(
     if known is None or not known.submittable:
         raise EventTypeUnknown(event.type)
     minor = _minor(event, facts)
+    if event.type == PURCHASE:
+        _check_counters(facts)
     visit = visit_of(event, facts, effective_time)
     return Examined(event.id, event.type, effective_time, minor, visit)
 
@@ -114,6 +116,14 @@ def _minor(event: Event, facts: ProgramFacts) -> int | None:
     if minor > NUMBER_MAX:
         raise PointsOverflow(NUMBER_MAX)
     return minor
+
+
+def _check_counters(facts: ProgramFacts) -> None:
+    """Refuse to add up different things: the program's money was changed after it was counted."""
+    for counter, unit in facts.wanted_counters().items():
+        registered = facts.counters.get(counter, unit)
+        if registered != unit:
+            raise MoneyCurrencyMismatch(unit, registered)
 
 
 def _moneys(event: Event) -> list[Money]:

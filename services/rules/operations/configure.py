@@ -56,8 +56,12 @@ async def set_event_points(
 async def create_earning_rule(
     context: RulesContext, caller: Caller, program: str, rule: str, given: Mapping[str, Any]
 ) -> EarningRule:
-    """Add a rule, or leave the equal one. Refusals: see `domain.ruleset.add_rule`."""
+    """Add a rule, or leave the equal one. Refusals: see `domain.ruleset.add_rule`.
+
+    A program that earns by amount will be counted, and ladders can name the counters from now on.
+    """
     view = await context.programs.view(caller.organization, program, peer_seconds(), fresh=True)
+    view = await context.programs.ready_to_count(caller.organization, view, peer_seconds())
     asked = rule_of(rule, given)
     ruleset = await _publish(
         context, caller, program, lambda current: add_rule(current, asked, view.facts)

@@ -150,7 +150,7 @@ async def _look(
                 continue
             decided.known.add(each.place)
             if before.state is State.DONE:
-                decided.results[each.place] = Outcome(before, replayed=True)
+                decided.results[each.place] = Outcome(before)
                 continue
             if before.state is State.DECIDED and before.id not in again:
                 decided.waiting[each.place] = before
@@ -215,7 +215,7 @@ async def _decide(
         written.append(event)
         place = draft.asked.place
         if judgement.empty:
-            decided.results[place] = Outcome(event, replayed=place in decided.known)
+            decided.results[place] = Outcome(event)
         else:
             decided.waiting[place] = event
     await _write(context, connection, basis, written)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.rules.domain.facts import ProgramFacts, ProgramView
-from services.rules.domain.refusals import MoneyCurrencyMismatch
 from services.rules.peers.credentials import Credentials
 from services.rules.peers.ledger import Ledger
 
@@ -70,11 +69,7 @@ class Programs:
     async def ready_to_count(
         self, organization: str, view: ProgramView, seconds: float
     ) -> ProgramView:
-        """The program with the counters that purchases count in, registered where they are not.
-
-        Refusals: MONEY_CURRENCY_MISMATCH where spend is counted in another money than the
-        program's, because its currency was changed.
-        """
+        """The program with the counters that purchases count in, registered where they are not."""
         missing = view.facts.missing_counters()
         if missing:
             metadata = self._credentials.service(organization)
@@ -82,7 +77,4 @@ class Programs:
                 await self._ledger.create_counter(view.id, counter, unit, seconds, metadata)
             self._known.pop((organization, view.id), None)
             view = await self.view(organization, view.id, seconds)
-        for counter, unit in view.facts.wanted_counters().items():
-            if view.facts.counters.get(counter, unit) != unit:
-                raise MoneyCurrencyMismatch(unit, view.facts.counters[counter])
         return view

@@ -137,9 +137,12 @@ class Submission:
             return {each.place: DeadlinePassed() for each in items}
         results: dict[int, Result] = {}
         again: frozenset[str] = frozenset()
+        known: set[int] = set()
         left = list(items)
-        for _ in range(_DECISIONS_MAX):
+        for attempt in range(_DECISIONS_MAX):
             decided = await self._decided(basis, left, again)
+            if attempt == 0:
+                known = decided.known
             results |= decided.results
             answers = await self._post(basis, decided)
             results |= answers
@@ -151,8 +154,14 @@ class Submission:
             left = [each for each in left if each.event.id in again]
             if not left:
                 break
+        results = {
+            place: replace(result, replayed=place in known)
+            if isinstance(result, Outcome)
+            else result
+            for place, result in results.items()
+        }
         if basis.ruleset.reads_tiers():
-            await self._evaluate({each.place: results[each.place] for each in items}, results)
+            await self._evaluate(results)
         return results
 
     async def _decided(
@@ -178,18 +187,10 @@ class Submission:
                 logged.results[each.place] = refusal
             return logged
         decided = await decide_events(self._context, basis, undecided, rates, again)
-        new = {each.place for each in undecided} - logged.known
-        decided.known -= new
-        for place in new:
-            result = decided.results.get(place)
-            if isinstance(result, Outcome):
-                decided.results[place] = replace(result, replayed=False)
-        decided.results = {**logged.results, **decided.results}
-        decided.known |= logged.known
-        for place, event in logged.waiting.items():
-            if place not in decided.results:
-                decided.waiting.setdefault(place, event)
-        return decided
+        waiting = {
+            place: event for place, event in logged.waiting.items() if place not in decided.results
+        }
+        return Decided(logged.results | decided.results, waiting | decided.waiting, logged.known)
 
     async def _post(self, basis: Basis, decided: Decided) -> dict[int, Result]:
         """Send what was decided, record what the ledger said, and answer it."""
@@ -211,7 +212,6 @@ class Submission:
                 finished.append((event, answer.posting))
                 results[place] = Outcome(
                     posted(event, answer.posting),
-                    replayed=place in decided.known,
                     moved=True,
                     account=answer.account,
                 )
@@ -222,7 +222,7 @@ class Submission:
         applied = await self._record(basis.key, finished, refused)
         for place, event in waiting:
             if event.id in applied:
-                results[place] = Outcome(applied[event.id], replayed=True)
+                results[place] = Outcome(applied[event.id])
         return results
 
     async def _record(
@@ -248,11 +248,8 @@ class Submission:
             return {}
         return await transact(self._context.writes, work, durable=bool(refused))
 
-    async def _evaluate(
-        self, results: dict[int, Result], into: dict[int, Result] | None = None
-    ) -> None:
+    async def _evaluate(self, results: dict[int, Result]) -> None:
         """Evaluate the members that were posted to, and add where they stand to their outcomes."""
-        into = results if into is None else into
         moved = {
             place: result
             for place, result in results.items()
@@ -265,7 +262,7 @@ class Submission:
         for place, result in moved.items():
             standing = standings.get(result.event.member)
             if standing is not None:
-                into[place] = replace(result, membership=standing.membership)
+                results[place] = replace(result, membership=standing.membership)
 
     async def _complete(self, results: dict[int, Result]) -> None:
         """Add the accounts and memberships that are missing, as far as they can be had."""
