@@ -65,7 +65,7 @@ def main() -> None:
 
     def ready(ports: Mapping[str, int]) -> None:
         host = reachable_host(environment)
-        seed(f"{host}:{ports['LOYALTY_LEDGER_PORT']}", home.ensure_keys())
+        seed(host, ports, home.ensure_keys())
         sys.stdout.write(guide(home, host, ports))
         sys.stdout.flush()
 

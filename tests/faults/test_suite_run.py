@@ -20,7 +20,7 @@ PORTS = {
     f"LOYALTY_{name}_PORT": "0"
     for name in ("HTTP", "GATEWAY", "LEDGER", "RULES", "TIERS", "AUDIENCE")
 }
-SERVES = "/account\n"
+SERVES = "/members/ada\n"
 pytestmark = pytest.mark.slow
 
 

@@ -30,7 +30,7 @@ PORTS = {
     f"LOYALTY_{name}_PORT": "0"
     for name in ("HTTP", "GATEWAY", "LEDGER", "RULES", "TIERS", "AUDIENCE")
 }
-SERVES = "/account\n"
+SERVES = "/members/ada\n"
 PAGE = 1000
 AT_ONCE = 32
 
