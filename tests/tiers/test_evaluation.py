@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kernel.refusals import EtagStale, InvalidField
 from services.tiers.domain.ladder import (
@@ -109,6 +111,27 @@ def test_an_evaluation_enrols_and_raises(
     standing: Standing | None, read: Reading, moves: list[Move]
 ) -> None:
     assert list(evaluate(METALS, standing, read)) == moves
+
+
+@given(spends=st.lists(st.integers(-100, 2000), min_size=1, max_size=6), data=st.data())
+def test_evaluations_in_any_order_and_twice_end_the_same(
+    spends: list[int], data: st.DataObject
+) -> None:
+    again = data.draw(st.permutations(spends + spends))
+
+    def end(values: list[int]) -> tuple[str, int]:
+        standing: Standing | None = None
+        changes = 0
+        for value in values:
+            for move in evaluate(METALS, standing, reading(value)):
+                standing = Standing(move.to_tier, move.effective_time)
+                changes += move.cause is Cause.ENROLLED
+        assert standing is not None
+        return standing.tier, changes
+
+    highest = METALS.tiers[METALS.reached({SPEND: max(spends)})].id
+
+    assert end(spends) == end(again) == (highest, 1)
 
 
 def test_progress_says_what_is_missing_and_never_less_than_nothing() -> None:

@@ -135,10 +135,10 @@ async def test_pages_are_bounded_and_lose_nothing(
     sequences: list[int] = []
     call = quiet.stub.WatchChanges(tiers_pb2.WatchChangesRequest(buckets=[0]))
     async for response in call:
-        if response.HasField("current_time"):
-            break
         sizes.append(len(response.changes))
         sequences += [each.sequence for each in response.changes]
+        if response.HasField("current_time"):
+            break
     call.cancel()
 
     assert max(sizes) <= 500

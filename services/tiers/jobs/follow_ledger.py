@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import NoReturn
 
 from chassis.logs import logger
-from chassis.streams import Cursors, follow
+from chassis.streams import Cursors, Pace, follow
 from loyalty.ledger.v1 import resources_pb2
 from services.tiers.jobs.merged import Merged
 from services.tiers.operations.apply_postings import STREAM, Touch, apply_postings, load_cursors
@@ -16,6 +16,8 @@ from services.tiers.store.followed import turn
 from services.tiers.store.ladders import Program
 
 RETRY_S = 1.0
+# A sandbox whose clock is advanced waits for the follower: it finds the ledger again soon.
+PACE = Pace(last_seconds=2.0)
 
 _Kind = resources_pb2.Entry.Kind
 _POINTS_EARNED = "points_earned"
@@ -47,6 +49,7 @@ class Follower:
             self.load,
             self.apply,
             name=STREAM,
+            pace=PACE,
         )
 
 

@@ -13,7 +13,7 @@ from services.tiers.store.connections import Connection, reading
 
 PAGE = 500
 POLL_S = 0.1
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,9 @@ async def watch_changes(
         if stretches:
             moved = {stretch.bucket: stretch.until for stretch in stretches}
             position.update(moved)
+            whole = sum(each.until - each.after for each in stretches) < PAGE
             if found:
-                yield Page(found, moved, None)
+                yield Page(found, moved, now if whole else None)
             continue
         if beat is None or time.monotonic() - beat >= HEARTBEAT_S:
             beat = time.monotonic()
