@@ -8,7 +8,7 @@ import httpx
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from services.gateway.http.catalogue import EXPOSED
-from services.gateway.http.routes import Route, routes_of
+from services.gateway.http.routes import Route, body_shape, routes_of
 from testkit import keys
 from tests.gateway.gateway_kit import ADMIN
 
@@ -20,13 +20,24 @@ WRONG: tuple[Any, ...] = (
 )
 
 
+# What stands for the variables of paths. The journeys make most of these.
+NAMED = {
+    "program": "p",
+    "member": "m1",
+    "posting": "018f0000-0000-7000-8000-000000000000",
+    "event": "e1",
+    "rule": "r1",
+    "ladder": "l1",
+    "audience": "a1",
+}
+
+
 def path_of(route: Route, member: str = "m1") -> str:
-    posting = "018f0000-0000-7000-8000-000000000000"
-    return (
-        route.template.text.replace("{program}", "p")
-        .replace("{member}", member)
-        .replace("{posting}", posting)
-    )
+    values = {**NAMED, "member": member}
+    path = route.template.text
+    for name in route.template.variables:
+        path = path.replace(f"{{{name}}}", values[name])
+    return path
 
 
 def headers_of(route: Route) -> dict[str, str]:
@@ -93,5 +104,5 @@ async def ask_at_random(client: httpx.AsyncClient, route: Route, times: int, see
     print(f"seed {seed}")
     source = random.Random(f"{seed} {route.full_method}")
     for _ in range(times):
-        content = json.dumps(random_object(source, route.rpc.input_type)).encode()
+        content = json.dumps(random_object(source, body_shape(route.rpc, route.body))).encode()
         await ask(client, route, content)

@@ -12,11 +12,23 @@ SEEDS = ("1", "2")
 
 @pytest.fixture
 async def prepared(http: httpx.AsyncClient) -> Any:
-    """The program and the member that the requests name."""
-    await http.post(
-        "/v1/programs", json={"program": "p", "settings": {"program": {"autoEnrol": True}}}
-    )
-    await http.post("/v1/programs/p/members/m1:earn", json={"points": 1000, "requestId": "opening"})
+    """What the requests name; an earlier request may have changed or deleted it."""
+    program = {"program": "p", "settings": {"program": {"autoEnrol": True}}}
+    window = {"counter": "visits", "period": "LIFETIME"}
+    tiers = [{"tier": "t1"}, {"tier": "t2", "criteria": [{"window": window, "threshold": 9}]}]
+    criterion = {"field": "AVAILABLE", "minimum": 1}
+    for path, body in (
+        ("", program),
+        ("/p/members/m1:earn", {"points": 1000, "requestId": "opening"}),
+        ("/p/counters", {"counterId": "visits"}),
+        ("/p/earningRules", {"rule": "r1", "earningRule": {"points": "1"}}),
+        ("/p/ladders", {"ladderId": "l1", "ladder": {"tiers": tiers}}),
+        ("/p/audiences", {"audienceId": "a1", "audience": {"criteria": [criterion]}}),
+        ("/p/events", {"id": "e1", "type": "search", "member": "m1"}),
+    ):
+        answer = await http.post(f"/v1/programs{path}", json=body)
+
+        assert answer.status_code in {200, 409}, answer.text
     return http
 
 
