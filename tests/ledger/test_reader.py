@@ -66,3 +66,14 @@ async def test_a_caller_that_went_away_holds_up_nobody(monkeypatch: pytest.Monke
 
     assert answer == {(0, 2): (0, 2)}
     assert gone.cancelled()
+
+
+async def test_who_asks_again_at_once_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READERS", 1)
+    reader = _reader(monkeypatch, [], None)
+
+    async with asyncio.timeout(5):
+        for number in range(20):
+            answer: Any = await reader.read([(0, number)])
+
+            assert answer == {(0, number): (0, number)}

@@ -115,7 +115,7 @@ class Lanes:
         return [outcome for outcome in ticket.outcomes if outcome is not None]
 
     async def settle(self, accounts: Collection[Key]) -> None:
-        """Post what fell due for accounts by their program's now; refusals and faults are raised."""
+        """Post what fell due for accounts by their program's now; refusals are raised."""
         outcomes = await self.submit([Item(key=key) for key in accounts])
         for outcome in outcomes:
             if isinstance(outcome, Broken):

@@ -29,29 +29,35 @@ class Reader:
         future: asyncio.Future[dict[Key, Loaded]] = asyncio.get_running_loop().create_future()
         self._queue.append((keys, future))
         if len(self._tasks) < READERS:
-            task = asyncio.create_task(self._run())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(asyncio.create_task(self._run()))
         return await future
 
     async def _run(self) -> None:
-        while self._queue:
-            await gathered(lambda: len(self._queue), KEYS_MAX)
-            batch = self._take()
-            if not batch:
-                return
-            try:
-                wanted = {key for keys, _ in batch for key in keys}
-                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                    loaded = await account_rows.read_whole(connection, sorted(wanted))
-            except Exception as fault:  # noqa: BLE001 - each caller is told
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(fault)
-                continue
+        try:
+            while self._queue:
+                await gathered(lambda: len(self._queue), KEYS_MAX)
+                await self._answer(self._take())
+        finally:
+            # Not by a callback, which runs later: whoever asks in between must find no reader here.
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.discard(task)
+
+    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+        if not batch:
+            return
+        try:
+            wanted = {key for keys, _ in batch for key in keys}
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                loaded = await account_rows.read_whole(connection, sorted(wanted))
+        except Exception as fault:  # noqa: BLE001 - each caller is told
             for _, future in batch:
                 if not future.done():
-                    future.set_result(loaded)
+                    future.set_exception(fault)
+            return
+        for _, future in batch:
+            if not future.done():
+                future.set_result(loaded)
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
