@@ -20,6 +20,8 @@ NONE = -(2**63)
 _NUMBERS = struct.Struct(">" + "Iq" * 23)
 _POSTING = struct.Struct(">" + "Iq" * 4)
 _LENGTH = struct.Struct(">I")
+_PAIR = struct.Struct(">qq")
+_EMPTY = _LENGTH.pack(0)
 _ACCOUNT = struct.Struct(">IqIq")
 
 
@@ -38,12 +40,16 @@ def _number(value: int | None) -> int:
     return NONE if value is None else value
 
 
-def _field(value: bytes) -> bytes:
-    return _LENGTH.pack(len(value)) + value
+def _field(value: bytes | None) -> bytes:
+    return _LENGTH.pack(len(value)) + value if value else _EMPTY
+
+
+def _text(value: str | None) -> bytes:
+    return _field(value.encode()) if value else _EMPTY
 
 
 def _pairs(pairs: tuple[tuple[int, int], ...]) -> bytes:
-    return b"".join(struct.pack(">qq", *pair) for pair in pairs)
+    return _field(b"".join([_PAIR.pack(*pair) for pair in pairs])) if pairs else _EMPTY
 
 
 def content_digest(posting: Posting) -> bytes:
@@ -60,10 +66,10 @@ def content_digest(posting: Posting) -> bytes:
             8,
             posting.revision,
         )
-        + _field((posting.request_id or "").encode())
-        + _field(posting.digest or b"")
-        + _field(posting.actor.encode())
-        + _field(posting.reference.encode())
+        + _text(posting.request_id)
+        + _field(posting.digest)
+        + _text(posting.actor)
+        + _text(posting.reference)
     ).digest()
 
 
@@ -87,10 +93,10 @@ def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
                 previous,
                 FORMAT,
                 numbers,
-                _field(_pairs(entry.draws)),
-                _field(_pairs(entry.forfeits)),
-                _field(entry.source or b""),
-                _field((entry.reason or "").encode()),
+                _pairs(entry.draws),
+                _pairs(entry.forfeits),
+                _field(entry.source),
+                _text(entry.reason),
                 _field(content),
             )
         )

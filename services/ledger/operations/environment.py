@@ -46,7 +46,8 @@ class Environment:
     cache: ProgramCache
     buckets: int
     clock: Callable[[], datetime] = server_time
-    random_bits: Callable[[int], int] = random.SystemRandom().getrandbits
+    # Ids must differ, not be secret: a generator that is seeded from the system once.
+    random_bits: Callable[[int], int] = random.Random().getrandbits  # noqa: S311
     addresses: Addresses = field(default_factory=Addresses)
     _policies: OrderedDict[tuple[int, int], Policy] = field(default_factory=OrderedDict)
 

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
-from typing import Any
+from typing import TypeVar
 
 from chassis.call import log_fields, remaining_seconds
 from chassis.identity import SERVICE_SCOPE, current_identity
 from chassis.paging import decode_token, encode_token, page_size
 from chassis.refusals import status_of
 from kernel.refusals import FieldViolation, InvalidField, Refusal
-from loyalty.ledger.v1 import ledger_pb2, resources_pb2
+from loyalty.ledger.v1 import account_pb2, ledger_pb2, resources_pb2
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.post import Written, batch_post, post
@@ -45,31 +45,29 @@ class LedgerServicer(LedgerServiceServicer):
     ) -> ledger_pb2.EarnResponse:
         """Give points."""
         written = await self._one(translate.earn_post(request), request.validate_only)
-        return ledger_pb2.EarnResponse(**answer(written, request.program, request.member))
+        return answer(ledger_pb2.EarnResponse(), written, request.program, request.member)
 
     async def Redeem(
         self, request: ledger_pb2.RedeemRequest, context: Context
     ) -> ledger_pb2.RedeemResponse:
         """Spend points."""
         written = await self._one(translate.redeem_post(request), request.validate_only)
-        return ledger_pb2.RedeemResponse(
-            **answer(written, request.program, request.member),
-            value=translate.money(written),
-        )
+        response = ledger_pb2.RedeemResponse(value=translate.money(written))
+        return answer(response, written, request.program, request.member)
 
     async def Adjust(
         self, request: ledger_pb2.AdjustRequest, context: Context
     ) -> ledger_pb2.AdjustResponse:
         """Credit or debit points."""
         written = await self._one(translate.adjust_post(request), request.validate_only)
-        return ledger_pb2.AdjustResponse(**answer(written, request.program, request.member))
+        return answer(ledger_pb2.AdjustResponse(), written, request.program, request.member)
 
     async def Count(
         self, request: ledger_pb2.CountRequest, context: Context
     ) -> ledger_pb2.CountResponse:
         """Add to a counter."""
         written = await self._one(translate.count_post(request), request.validate_only)
-        return ledger_pb2.CountResponse(**answer(written, request.program, request.member))
+        return answer(ledger_pb2.CountResponse(), written, request.program, request.member)
 
     async def Post(
         self, request: ledger_pb2.PostRequest, context: Context
@@ -78,7 +76,7 @@ class LedgerServicer(LedgerServiceServicer):
         if not request.program:
             raise InvalidField(FieldViolation("program", "is required"))
         written = await self._one(request, request.validate_only, indexed=True)
-        return ledger_pb2.PostResponse(**answer(written, request.program, request.member))
+        return answer(ledger_pb2.PostResponse(), written, request.program, request.member)
 
     async def BatchPost(
         self, request: ledger_pb2.BatchPostRequest, context: Context
@@ -105,19 +103,17 @@ class LedgerServicer(LedgerServiceServicer):
         results = await batch_post(
             self._ledger, commands, validate_only=request.validate_only, deadline=deadline()
         )
-        return ledger_pb2.BatchPostResponse(
-            results=[
-                ledger_pb2.BatchPostResult(status=status_of(result))
-                if isinstance(result, Refusal)
-                else ledger_pb2.BatchPostResult(
-                    posting=translate.posting_message(
-                        result.posting, request.program, result.policy
-                    ),
-                    replayed=result.replayed,
+        response = ledger_pb2.BatchPostResponse()
+        for result in results:
+            message = response.results.add()
+            if isinstance(result, Refusal):
+                message.status.CopyFrom(status_of(result))
+            else:
+                message.replayed = result.replayed
+                translate.fill_posting(
+                    message.posting, result.posting, request.program, result.policy
                 )
-                for result in results
-            ]
-        )
+        return response
 
     async def GetAccount(
         self, request: ledger_pb2.GetAccountRequest, context: Context
@@ -264,14 +260,24 @@ class LedgerServicer(LedgerServiceServicer):
         return written
 
 
-def answer(written: Written, program: str, member: str) -> dict[str, Any]:
-    """The fields that every answer of a writing method has."""
+_Answer = TypeVar(
+    "_Answer",
+    ledger_pb2.EarnResponse,
+    ledger_pb2.RedeemResponse,
+    ledger_pb2.AdjustResponse,
+    ledger_pb2.CountResponse,
+    ledger_pb2.PostResponse,
+    account_pb2.EnrolMemberResponse,
+)
+
+
+def answer(message: _Answer, written: Written, program: str, member: str) -> _Answer:
+    """Fill in what every answer of a writing method has."""
     assert written.view is not None
-    return {
-        "posting": translate.posting_message(written.posting, program, written.policy),
-        "replayed": written.replayed,
-        "account": translate.account_message(written.view, program, member, written.policy),
-    }
+    translate.fill_posting(message.posting, written.posting, program, written.policy)
+    message.replayed = written.replayed
+    translate.fill_account(message.account, written.view, program, member, written.policy)
+    return message
 
 
 _Listing = (

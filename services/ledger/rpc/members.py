@@ -29,7 +29,7 @@ class AccountServicer(AccountServiceServicer):
         written = await post(
             self._ledger, command, validate_only=request.validate_only, deadline=deadline()
         )
-        return account_pb2.EnrolMemberResponse(**answer(written, request.program, request.member))
+        return answer(account_pb2.EnrolMemberResponse(), written, request.program, request.member)
 
     async def GetMember(
         self, request: account_pb2.GetMemberRequest, context: Context

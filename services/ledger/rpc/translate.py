@@ -1,7 +1,6 @@
 """Commands, accounts and history between messages and the domain."""
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -45,10 +44,6 @@ def stamp(moment: datetime) -> Timestamp:
     """The timestamp of an instant."""
     micros = ids.microseconds(moment)
     return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1_000)
-
-
-def _stamp(moment: datetime | None) -> Timestamp | None:
-    return None if moment is None else stamp(moment)
 
 
 def command(
@@ -208,32 +203,41 @@ def _currency(policy: Policy, number: int | None) -> str:
     return "" if number is None else policy.config.currencies[number].id
 
 
-def _amounts(four: Sequence[int]) -> resources_pb2.Amounts:
-    available, pending, held, debt = four
-    return resources_pb2.Amounts(available=available, pending=pending, held=held, debt=debt)
+# Messages are filled in place: making one apart and copying it in costs three times as much.
 
 
-def entry_message(entry: Entry, posting: Posting, policy: Policy) -> resources_pb2.Entry:
-    """An entry as it is answered."""
+def _fill_stamp(message: Timestamp, moment: datetime) -> None:
+    micros = ids.microseconds(moment)
+    message.seconds = micros // 1_000_000
+    message.nanos = micros % 1_000_000 * 1_000
+
+
+def _fill_amounts(message: resources_pb2.Amounts, four: tuple[int, int, int, int]) -> None:
+    message.available, message.pending, message.held, message.debt = four
+
+
+def fill_entry(
+    message: resources_pb2.Entry, entry: Entry, posting: Posting, posting_id: str, policy: Policy
+) -> None:
+    """Say an entry in a message; `posting_id` is the text of its posting's id."""
     lots = posting.lots
-    message = _Entry(
-        sequence=entry.sequence,
-        posting=str(posting.id() or ""),
-        kind=_Entry.Kind.ValueType(entry.kind),
-        currency=_currency(policy, entry.currency),
-        points=entry.points,
-        effective_time=stamp(entry.effective_time),
-        record_time=stamp(entry.record_time),
-        requested=entry.requested,
-        digest=entry.digest,
-        request_id=posting.request_id or "",
-        reference=posting.reference,
-        actor=posting.actor,
-        reason=entry.reason or "",
-    )
+    message.sequence = entry.sequence
+    message.posting = posting_id
+    message.kind = _Entry.Kind.ValueType(entry.kind)
+    message.points = entry.points
+    _fill_stamp(message.effective_time, entry.effective_time)
+    _fill_stamp(message.record_time, entry.record_time)
+    message.requested = entry.requested
+    message.digest = entry.digest
+    message.request_id = posting.request_id or ""
+    message.reference = posting.reference
+    message.actor = posting.actor
+    if entry.reason:
+        message.reason = entry.reason
     if entry.currency is not None:
-        message.change.CopyFrom(_amounts(entry.change))
-        message.after.CopyFrom(_amounts(entry.after))
+        message.currency = _currency(policy, entry.currency)
+        _fill_amounts(message.change, entry.change)
+        _fill_amounts(message.after, entry.after)
     if entry.lot is not None:
         message.lot = str(lots.get(entry.lot, ""))
     for lot, points in entry.draws:
@@ -246,67 +250,88 @@ def entry_message(entry: Entry, posting: Posting, policy: Policy) -> resources_p
         message.counter = policy.config.counters[entry.counter].id
         message.counter_change = entry.counter_change or 0
     if entry.mature_time is not None:
-        message.mature_time.CopyFrom(stamp(entry.mature_time))
+        _fill_stamp(message.mature_time, entry.mature_time)
     if entry.expire_time is not None:
-        message.expire_time.CopyFrom(stamp(entry.expire_time))
+        _fill_stamp(message.expire_time, entry.expire_time)
+
+
+def entry_message(entry: Entry, posting: Posting, policy: Policy) -> resources_pb2.Entry:
+    """An entry as it is answered."""
+    message = _Entry()
+    fill_entry(message, entry, posting, str(posting.id() or ""), policy)
     return message
+
+
+def fill_posting(
+    message: resources_pb2.Posting, posting: Posting, program: str, policy: Policy
+) -> None:
+    """Say a posting with all its entries in a message."""
+    posting_id = str(posting.id() or "")
+    message.posting = posting_id
+    message.program = program
+    message.member = posting.member
+    message.request_id = posting.request_id or ""
+    _fill_stamp(message.effective_time, posting.effective_time)
+    _fill_stamp(message.record_time, posting.record_time)
+    message.revision = posting.revision
+    message.version = posting.version
+    message.actor = posting.actor
+    message.reference = posting.reference
+    entries = message.entries
+    for entry in posting.entries:
+        fill_entry(entries.add(), entry, posting, posting_id, policy)
 
 
 def posting_message(posting: Posting, program: str, policy: Policy) -> resources_pb2.Posting:
     """A posting with all its entries as it is answered."""
-    return resources_pb2.Posting(
-        posting=str(posting.id() or ""),
-        program=program,
-        member=posting.member,
-        request_id=posting.request_id or "",
-        effective_time=stamp(posting.effective_time),
-        record_time=stamp(posting.record_time),
-        revision=posting.revision,
-        version=posting.version,
-        actor=posting.actor,
-        reference=posting.reference,
-        entries=[entry_message(entry, posting, policy) for entry in posting.entries],
-    )
+    message = resources_pb2.Posting()
+    fill_posting(message, posting, program, policy)
+    return message
 
 
-def _balance(currency: str, balance: Balance) -> resources_pb2.Balance:
-    return resources_pb2.Balance(
-        currency=currency,
-        available=balance.available,
-        pending=balance.pending,
-        held=balance.held,
-        debt=balance.debt,
-        totals=resources_pb2.Totals(
-            earned=balance.earned,
-            earning_reversed=balance.earning_reversed,
-            redeemed=balance.redeemed,
-            redemption_restored=balance.redemption_restored,
-            expired=balance.expired,
-            adjusted_in=balance.adjusted_in,
-            adjusted_out=balance.adjusted_out,
-            transferred_in=balance.transferred_in,
-            transferred_out=balance.transferred_out,
-        ),
-    )
+def _fill_balance(message: resources_pb2.Balance, balance: Balance) -> None:
+    message.available = balance.available
+    message.pending = balance.pending
+    message.held = balance.held
+    message.debt = balance.debt
+    totals = message.totals
+    totals.earned = balance.earned
+    totals.earning_reversed = balance.earning_reversed
+    totals.redeemed = balance.redeemed
+    totals.redemption_restored = balance.redemption_restored
+    totals.expired = balance.expired
+    totals.adjusted_in = balance.adjusted_in
+    totals.adjusted_out = balance.adjusted_out
+    totals.transferred_in = balance.transferred_in
+    totals.transferred_out = balance.transferred_out
+
+
+def fill_account(
+    message: resources_pb2.Account, view: AccountView, program: str, member: str, policy: Policy
+) -> None:
+    """Say an account in a message; the default currency is always there."""
+    message.program = program
+    message.member = member
+    message.state = resources_pb2.Account.State.ValueType(view.state)
+    currencies = policy.config.currencies
+    balances = view.balances if 0 in view.balances else {0: Balance(), **view.balances}
+    for number in sorted(balances, key=lambda number: currencies[number].id):
+        _fill_balance(message.balances.add(currency=currencies[number].id), balances[number])
+    message.version = view.version
+    message.sequence = view.sequence
+    _fill_stamp(message.read_time, view.read_time)
+    _fill_stamp(message.enrol_time, view.enrol_time)
+    if view.last_activity_time is not None:
+        _fill_stamp(message.last_activity_time, view.last_activity_time)
 
 
 def account_message(
     view: AccountView, program: str, member: str, policy: Policy
 ) -> resources_pb2.Account:
-    """An account as it is answered; the default currency is always there."""
-    balances = {0: Balance(), **view.balances}
-    named = sorted((policy.config.currencies[n].id, balance) for n, balance in balances.items())
-    return resources_pb2.Account(
-        program=program,
-        member=member,
-        state=resources_pb2.Account.State.ValueType(view.state),
-        balances=[_balance(currency, balance) for currency, balance in named],
-        version=view.version,
-        sequence=view.sequence,
-        read_time=stamp(view.read_time),
-        enrol_time=stamp(view.enrol_time),
-        last_activity_time=_stamp(view.last_activity_time),
-    )
+    """An account as it is answered."""
+    message = resources_pb2.Account()
+    fill_account(message, view, program, member, policy)
+    return message
 
 
 def read_message(read: AccountRead, program: str, member: str) -> resources_pb2.Account:

@@ -153,7 +153,10 @@ async def save(
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[Sequence[object]]:
     if not rows:
         return [()] * width
-    return list(zip(*rows, strict=True))
+    # `unnest` fills a shorter column up with nulls, so one of nulls alone need not travel.
+    count = len(rows)
+    columns = zip(*rows, strict=True)
+    return [() if column.count(None) == count else column for column in columns]
 
 
 def _account_row(account: Account) -> tuple[object, ...]:
