@@ -114,11 +114,13 @@ class Submission:
 
     async def _basis(self, events: Sequence[Event]) -> Basis:
         context, caller = self._context, self._caller
-        view = await context.programs.view(caller.organization, self._program, peer_seconds())
+        view, ruleset = await asyncio.gather(
+            context.programs.view(caller.organization, self._program, peer_seconds()),
+            context.rulesets.in_force(caller.organization, self._program),
+        )
         if any(event.type == PURCHASE for event in events):
             view = await context.programs.ready_to_count(caller.organization, view, peer_seconds())
         key = await context.program_key(caller.organization, self._program)
-        ruleset = await context.rulesets.in_force(caller.organization, self._program)
         clock = context.clock()
         return Basis(
             caller=caller,
