@@ -73,6 +73,8 @@ async def test_random_objects_of_the_requests_shape(client: httpx.AsyncClient, n
     await ask_at_random(client, ROUTES[name], 40, "20260131")
 
 
+# Servers in this process draw numbers while requests are generated in another thread.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 async def test_the_gateway_agrees_with_its_own_description(
     client: httpx.AsyncClient, ports: Ports
 ) -> None:

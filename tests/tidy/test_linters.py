@@ -16,11 +16,10 @@ CLEAN = {
     "libs/chassis/__init__.py": "import kernel\nimport loyalty",
     "libs/testkit/__init__.py": "import chassis",
     "services/__init__.py": "",
-    "services/gateway/__init__.py": "",
+    **{
+        f"services/{service}/{room}.py": "" for service in SERVICES for room in ("__init__", *ROOMS)
+    },
     "services/gateway/http.py": "import services.gateway.operations",
-    **{f"services/gateway/{room}.py": "" for room in ROOMS},
-    "services/ledger/__init__.py": "",
-    **{f"services/ledger/{room}.py": "" for room in ROOMS},
     "services/ledger/operations.py": "import services.ledger.store",
     "services/ledger/store.py": "import asyncpg\nimport services.ledger.domain",
 }

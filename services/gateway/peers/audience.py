@@ -20,8 +20,11 @@ class Audience:
     """
 
     def __init__(self, channels: Channels) -> None:
+        # Once: a profile without this part at once is better than one that waits for it.
         method = "/loyalty.audience.v1.AudienceService/ListMemberAudiences"
-        self._audiences = channels.unary(NAME, method, audience_pb2.ListMemberAudiencesResponse)
+        self._audiences = channels.unary(
+            NAME, method, audience_pb2.ListMemberAudiencesResponse, once=True
+        )
 
     async def audiences(
         self, program: str, member: str, seconds: float, metadata: Metadata

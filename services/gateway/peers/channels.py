@@ -70,7 +70,8 @@ class Channels:
     """Channels by name of service.
 
     `targets` are addresses by name; `retried` are the methods, as `/package.Service/Method`, that
-    are called again when the answer was UNAVAILABLE.
+    are called again when the answer was UNAVAILABLE. Each service has one more channel for calls
+    that are made once whatever is answered.
     """
 
     def __init__(
@@ -84,19 +85,25 @@ class Channels:
         certificates: Certificates | None = None,
     ) -> None:
         self._options = _options(retried, keepalive_seconds, max_message_bytes)
+        self._once_options = _options((), keepalive_seconds, max_message_bytes)
         self._credentials = certificates.credentials() if certificates is not None else None
         self._each = each
         self._channels: dict[str, list[grpc.aio.Channel]] = {}
+        self._once: dict[str, grpc.aio.Channel] = {}
         for name, address in targets.items():
             self.open(name, address)
 
     def open(self, name: str, address: str) -> None:
         """Open the channels of one more service."""
-        self._channels[name] = [self._open(address) for _ in range(self._each)]
+        self._channels[name] = [self._open(address, self._options) for _ in range(self._each)]
+        self._once[name] = self._open(address, self._once_options)
 
-    def unary(self, target: str, method: str, answer: type[Answer]) -> UnaryCall[Answer]:
-        """The unary `method` of the service `target`."""
-        return UnaryCall(self._channels[target], method, answer)
+    def unary(
+        self, target: str, method: str, answer: type[Answer], *, once: bool = False
+    ) -> UnaryCall[Answer]:
+        """The unary `method` of the service `target`; `once`, where waiting is worse than none."""
+        channels = (self._once[target],) if once else self._channels[target]
+        return UnaryCall(channels, method, answer)
 
     async def unready(self, names: Iterable[str], seconds: float) -> tuple[str, ...]:
         """Those of the services that do not say within `seconds` that they serve."""
@@ -105,23 +112,22 @@ class Channels:
         return tuple(name for name, serves in zip(asked, states, strict=True) if not serves)
 
     async def _serves(self, name: str, seconds: float) -> bool:
-        check = self.unary(name, _HEALTH, health_pb2.HealthCheckResponse)
+        check = self.unary(name, _HEALTH, health_pb2.HealthCheckResponse, once=True)
         try:
             state = await check(health_pb2.HealthCheckRequest(), seconds, ())
         except grpc.aio.AioRpcError:
             return False
         return bool(state.status == health_pb2.HealthCheckResponse.SERVING)
 
-    def _open(self, address: str) -> grpc.aio.Channel:
+    def _open(self, address: str, options: list[tuple[str, Any]]) -> grpc.aio.Channel:
         if self._credentials is not None:
-            return grpc.aio.secure_channel(address, self._credentials, options=self._options)
-        return grpc.aio.insecure_channel(address, options=self._options)
+            return grpc.aio.secure_channel(address, self._credentials, options=options)
+        return grpc.aio.insecure_channel(address, options=options)
 
     async def close(self, grace_seconds: float | None = None) -> None:
         """Close all channels; calls in flight have `grace_seconds` to finish."""
-        for channels in self._channels.values():
-            for channel in channels:
-                await channel.close(grace_seconds)
+        for channel in itertools.chain(self._once.values(), *self._channels.values()):
+            await channel.close(grace_seconds)
 
 
 def _options(

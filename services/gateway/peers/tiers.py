@@ -17,8 +17,9 @@ class Tiers:
     """
 
     def __init__(self, channels: Channels) -> None:
+        # Once: a profile without this part at once is better than one that waits for it.
         method = "/loyalty.tiers.v1.TierService/GetMembership"
-        self._membership = channels.unary(NAME, method, tiers_pb2.Membership)
+        self._membership = channels.unary(NAME, method, tiers_pb2.Membership, once=True)
 
     async def membership(
         self, program: str, member: str, seconds: float, metadata: Metadata
