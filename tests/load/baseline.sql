@@ -12,7 +12,7 @@ SELECT id % 64, id, 0, 5000, 0, 0, 0, 5000, 0, 0, 0, 0, 0, 0, 0, 0
 FROM generate_series(1, :members) AS id;
 
 INSERT INTO counter
-SELECT id % 64, id, -1, 24312, array_fill(0::bigint, ARRAY[31])
+SELECT id % 64, id, -1, 24312, array_fill(0::bigint, ARRAY[22])
 FROM generate_series(1, :members) AS id;
 
 CREATE FUNCTION earn(b integer, a bigint, request text, gift bigint) RETURNS bigint

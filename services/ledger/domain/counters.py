@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from kernel import calendar
 
 Months = Mapping[int, list[int]]
+DAYS = 31
 _FIRST = date(1, 1, 1)
 _WINDOW_FLOOR = date(1800, 1, 1)
 

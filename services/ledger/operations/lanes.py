@@ -30,6 +30,8 @@ DEPTH_MAX = 20_000
 RETRY_S_MAX = 10.0
 BACKOFF_S = 0.01
 BACKOFF_S_MAX = 1.0
+# An idle lane keeps a transaction begun for so long; the database ends it after 15 s.
+REST_S = 1.0
 
 LANE_DEPTH = Gauge(
     "loyalty_lane_depth",
@@ -164,7 +166,7 @@ class _Lane:
                 if self._stopping:
                     break
                 self._awake.clear()
-                await self._awake.wait()
+                await self._wait()
                 continue
             await gathered(lambda: len(self._queue), BATCH_MAX)
             batch = self._take()
@@ -172,6 +174,14 @@ class _Lane:
                 self._batch.observe(len(batch))
                 await self._transact(batch)
         await self._session.close()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(REST_S):
+                await self._awake.wait()
+        except TimeoutError:
+            await self._session.rest()
+            await self._awake.wait()
 
     def _take(self) -> list[_Place]:
         now = asyncio.get_running_loop().time()

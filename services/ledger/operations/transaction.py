@@ -167,7 +167,6 @@ class Transaction:
             self._policies[key] = policy
             now = loaded.clock or self._now
             self._folds[key] = Fold(loaded.account, policy, now, self._random62)
-        await account_rows.load_balances(connection, self._loaded)
         await self._load_what_commands_need()
 
     async def _load_what_commands_need(self) -> None:
@@ -183,12 +182,11 @@ class Transaction:
                 lots.add(key)
             ranges.update(_counter_ranges(self._folds[key], item.command))
         connection = self._connection
-        if requests:
-            self._seen.update(await account_rows.load_requests(connection, requests))
+        self._seen.update(
+            await account_rows.load_working(connection, self._loaded, ranges, requests)
+        )
         if lots:
             await account_rows.load_open_lots(connection, self._loaded, sorted(lots))
-        if ranges:
-            await account_rows.load_counters(connection, self._loaded, sorted(ranges))
 
     def _fold(self, place: int, item: Item) -> Outcome:
         command = item.command

@@ -1,6 +1,6 @@
 """Accounts and what belongs to them, loaded for folding and for reading."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +8,7 @@ import asyncpg
 
 from services.ledger.domain.account import Account, Balance, Lot, State
 from services.ledger.domain.config import ExpiryKind
+from services.ledger.domain.counters import DAYS
 from services.ledger.store.programs import Connection
 
 Key = tuple[int, int]
@@ -59,14 +60,6 @@ JOIN program p ON p.key = a.program
 LEFT JOIN balance b ON b.bucket = a.bucket AND b.account = a.id
 """
 
-_BALANCES = """
-SELECT b.bucket, b.account, b.currency, b.available, b.pending, b.held, b.debt, b.earned,
-    b.earning_reversed, b.redeemed, b.redemption_restored, b.expired, b.adjusted_in,
-    b.adjusted_out, b.transferred_in, b.transferred_out
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN balance b ON b.bucket = k.bucket AND b.account = k.account
-"""
-
 LOT_COLUMNS = """l.bucket, l.account, l.sequence, l.id, l.currency, l.points, l.free, l.held,
     l.pending, l.earn_time, l.mature_time, l.expire_time, l.expiry_kind, l.inactivity_months,
     l.posting"""
@@ -88,9 +81,30 @@ JOIN counter c
     AND c.month BETWEEN k.first AND k.last
 """
 
-_REQUESTS = """
-SELECT p.bucket, p.account, p.request_id, p.request_digest, p.sequence, p.record_time
-FROM unnest($1::int[], $2::bigint[], $3::text[]) AS k (bucket, account, request_id)
+# Balances, months of counters and recorded requests in one round trip: rows of one shape, told
+# apart by `part`.
+_WORKING = """
+SELECT 0 AS part, b.bucket, b.account, b.currency AS number, NULL::int AS month,
+    ARRAY[
+        b.available, b.pending, b.held, b.debt, b.earned, b.earning_reversed, b.redeemed,
+        b.redemption_restored, b.expired, b.adjusted_in, b.adjusted_out, b.transferred_in,
+        b.transferred_out
+    ] AS numbers,
+    NULL::text AS request_id, NULL::bytea AS digest, NULL::bigint AS sequence,
+    NULL::timestamptz AS record_time
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN balance b ON b.bucket = k.bucket AND b.account = k.account
+UNION ALL
+SELECT 1, c.bucket, c.account, c.counter, c.month, c.days, NULL, NULL, NULL, NULL
+FROM unnest($3::int[], $4::bigint[], $5::smallint[], $6::int[], $7::int[])
+    AS k (bucket, account, counter, first, last)
+JOIN counter c
+    ON c.bucket = k.bucket AND c.account = k.account AND c.counter = k.counter
+    AND c.month BETWEEN k.first AND k.last
+UNION ALL
+SELECT 2, p.bucket, p.account, NULL, NULL, NULL, p.request_id, p.request_digest, p.sequence,
+    p.record_time
+FROM unnest($8::int[], $9::bigint[], $10::text[]) AS k (bucket, account, request_id)
 JOIN posting p
     ON p.bucket = k.bucket AND p.account = k.account AND p.request_id = k.request_id
 """
@@ -145,12 +159,6 @@ async def read_whole(connection: Connection, keys: Iterable[Key]) -> dict[Key, L
     return loaded
 
 
-async def load_balances(connection: Connection, accounts: dict[Key, Loaded]) -> None:
-    """Load the balances of accounts."""
-    for row in await connection.fetch(_BALANCES, *_columns(accounts)):
-        accounts[row[0], row[1]].account.balances[row[2]] = Balance(*row[3:])
-
-
 def lot_of(row: asyncpg.Record) -> Lot:
     """A lot from a row of `LOT_COLUMNS`."""
     return Lot(
@@ -184,7 +192,12 @@ async def load_counters(
     """Load counters' months: (bucket, account, counter, first month, last month)."""
     columns = [list(column) for column in zip(*ranges, strict=True)]
     for row in await connection.fetch(_COUNTERS, *columns):
-        accounts[row[0], row[1]].account.counters[row[2], row[3]] = list(row[4])
+        accounts[row[0], row[1]].account.counters[row[2], row[3]] = whole_month(row[4])
+
+
+def whole_month(days: list[int]) -> list[int]:
+    """A counter's month as it is folded: the days that were left out at its end are zeros."""
+    return days + [0] * (DAYS - len(days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +209,34 @@ class SeenRequest:
     record_time: datetime
 
 
-async def load_requests(
-    connection: Connection, requests: Sequence[tuple[int, int, str]]
-) -> dict[tuple[int, int, str], SeenRequest]:
-    """Which of the (bucket, account, request id) are recorded."""
+Request = tuple[int, int, str]
+"""(bucket, account, request id)."""
+
+
+async def load_working(
+    connection: Connection,
+    accounts: dict[Key, Loaded],
+    ranges: Collection[CounterRange],
+    requests: Sequence[Request],
+) -> dict[Request, SeenRequest]:
+    """Load the balances of accounts and months of counters; answer which requests are recorded.
+
+    A counter's range is (bucket, account, counter, first month, last month); no range twice.
+    """
     rows = await connection.fetch(
-        _REQUESTS,
+        _WORKING,
+        *_columns(accounts),
+        *(zip(*ranges, strict=True) if ranges else [()] * 5),
         [bucket for bucket, _, _ in requests],
         [account for _, account, _ in requests],
         [request_id for _, _, request_id in requests],
     )
-    return {(row[0], row[1], row[2]): SeenRequest(row[3], row[4], row[5]) for row in rows}
+    seen: dict[Request, SeenRequest] = {}
+    for part, bucket, id_, number, month, numbers, request_id, digest, sequence, time in rows:
+        if part == 0:
+            accounts[bucket, id_].account.balances[number] = Balance(*numbers)
+        elif part == 1:
+            accounts[bucket, id_].account.counters[number, month] = whole_month(numbers)
+        else:
+            seen[bucket, id_, request_id] = SeenRequest(digest, sequence, time)
+    return seen

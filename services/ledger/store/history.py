@@ -9,7 +9,7 @@ import asyncpg
 
 from services.ledger.domain.account import Entry, Kind, Limit, Lot, Posting
 from services.ledger.domain.config import ExpiryKind
-from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of
+from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of, whole_month
 from services.ledger.store.programs import Connection
 
 
@@ -261,4 +261,4 @@ async def all_lots(connection: Connection, key: Key) -> list[Lot]:
 async def all_counters(connection: Connection, key: Key) -> dict[tuple[int, int], list[int]]:
     """All months of all counters of an account."""
     rows = await connection.fetch(_ALL_COUNTERS, *key)
-    return {(row[0], row[1]): list(row[2]) for row in rows}
+    return {(row[0], row[1]): whole_month(row[2]) for row in rows}

@@ -204,7 +204,9 @@ def _lot_rows(account: Account) -> Iterable[tuple[object, ...]]:
 def _counter_rows(account: Account) -> Iterable[tuple[object, ...]]:
     for counter, month in account.changed_counters:
         days = account.counters[counter, month]
-        yield account.bucket, account.id, counter, month, _array(days)
+        # The days after the last that counted are left out: the row is written at every earning.
+        last = next((day for day in range(len(days), 0, -1) if days[day - 1]), 0)
+        yield account.bucket, account.id, counter, month, _array(days[:last])
 
 
 def _posting_row(account: Account, posting: Posting) -> tuple[object, ...]:

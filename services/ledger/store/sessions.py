@@ -41,11 +41,16 @@ CONNECTION_LOST: Final = (
 
 
 class Session:
-    """One connection of the pool, kept until it breaks."""
+    """One connection of the pool, kept until it breaks.
+
+    A commit begins the next transaction in the same round trip. Without a statement it holds
+    nothing, and `rest` ends it when nothing follows soon.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._connection: Connection | None = None
+        self._begun = False
 
     async def begin(self) -> Connection:
         """Begin a transaction, on a new connection if there is none."""
@@ -54,18 +59,20 @@ class Session:
             connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
             self._connection = connection
             await connection.execute(_SESSION)
-        try:
-            await connection.execute("BEGIN")
-        except BaseException:
-            await self._drop()
-            raise
+        if not self._begun:
+            try:
+                await connection.execute("BEGIN")
+            except BaseException:
+                await self._drop()
+                raise
+            self._begun = True
         return connection
 
     async def commit(self) -> None:
         """Commit. Where this raises, nobody knows yet whether it was committed."""
         assert self._connection is not None
         try:
-            await self._connection.execute("COMMIT")
+            await self._connection.execute("COMMIT AND CHAIN")
         except BaseException:
             await self._drop()
             raise
@@ -74,20 +81,28 @@ class Session:
         """Roll back; a connection that cannot is given up, which rolls back too."""
         if self._connection is None:
             return
+        self._begun = False
         try:
             async with asyncio.timeout(ROLLBACK_SECONDS_MAX):
                 await self._connection.execute("ROLLBACK")
         except Exception:  # noqa: BLE001 - whatever broke it, the server rolls back
             await self._drop()
 
+    async def rest(self) -> None:
+        """Nothing is to be done for a while: end the transaction that a commit began."""
+        if self._begun:
+            await self.rollback()
+
     async def close(self) -> None:
         """Give the connection back."""
+        await self.rest()
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await self._pool.release(connection)  # type: ignore[arg-type]  # it came from acquire
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self._begun = False
         if connection is not None:
             connection.terminate()
             await self._pool.release(connection)  # type: ignore[arg-type]  # it came from acquire

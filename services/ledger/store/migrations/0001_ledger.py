@@ -212,9 +212,8 @@ TABLES = (
         CHECK (points = available_change + pending_change + held_change - debt_change)
     )
     """,
-    # One row a counter and month (12 × year + month − 1), `days[d]` of day d. `points_earned`
-    # of the
-    # currency n is counter −1 − n.
+    # One row a counter and month (12 × year + month − 1), `days[d]` of day d, less the zeros
+    # at its end. `points_earned` of the currency n is counter −1 − n.
     """
     CREATE TABLE counter (
         bucket integer NOT NULL,
