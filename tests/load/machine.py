@@ -18,13 +18,14 @@ SHOWN = (
 
 
 def describe(stage: Stage) -> dict[str, str]:
-    """The machine, and the settings of what was measured."""
+    """The machine, what else it did, and the settings of what was measured."""
     described = {
         "processor": f"{_processor()}, {os.cpu_count()} logical processors",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "one synced write of 8 KiB": f"{_sync_s(stage.folder) * 1e6:,.0f} µs",
+        "processes that wanted to run when it began": f"{os.getloadavg()[0]:.1f}",
         "load generators": str(len(stage.generators)),
     }
     for name in SHOWN:
