@@ -39,9 +39,17 @@ $(STAMP): requirements.lock pyproject.toml
 run: venv ## Run the whole suite here, with a database of its own in $LOYALTY_HOME (.loyalty).
 	@exec $(BIN)/python -m services --with-parent
 
+.PHONY: demo
+demo: venv ## Two years of a program in a minute, in a suite of its own; ends with a member's story.
+	@exec $(BIN)/python -m services.demo
+
 .PHONY: test
 test: venv ## Run all tests. TESTS='path …' runs some, ARGS='…' is handed to pytest.
 	@exec $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) $(TESTS)
+
+.PHONY: test-long
+test-long: venv ## Import the whole file of purchases that CDNOW_CSV names, and check every member.
+	@CDNOW_EVERY=1 exec $(BIN)/python -m pytest -s --timeout 3600 $(ARGS) tests/journeys/test_cdnow.py
 
 .PHONY: check
 check: venv ## Lint, types, imports and contracts; no tests.

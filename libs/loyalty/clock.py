@@ -59,17 +59,19 @@ class StubPart:
 async def advance(parts: Sequence[Part], until: datetime, *, following: bool = True) -> int:
     """Move all parts to `until`; answers what the first of them did, in accounts.
 
-    The first part keeps the program's clock. The others are brought up to date at every instant,
-    or, without `following`, only where they have something due themselves: they follow anyway, and
-    who moves a clock by many small steps waits for them once, at the end.
+    The first part keeps the program's clock. The others are brought up to date at every instant.
+    Without `following` they are only where they have something due themselves: they follow anyway,
+    and who moves a clock by many small steps waits for them once, at the end. What falls due in the
+    first part alone it then works through in one go, in order as ever.
     A call that failed half way is resumed by calling again with the same time.
     """
     done = 0
     for _ in range(_STEPS_MAX):
-        due = await asyncio.gather(*(part.next_due() for part in parts))
+        asked = parts if following else parts[1:]
+        due = await asyncio.gather(*(part.next_due() for part in asked))
         step = min((time for time in due if time is not None and time < until), default=until)
         done += await parts[0].catch_up(step)
-        for part, time in zip(parts[1:], due[1:], strict=True):
+        for part, time in zip(parts[1:], due[-len(parts) + 1 :], strict=True):
             if following or (time is not None and time <= step):
                 await part.catch_up(step)
         if step == until:
