@@ -257,6 +257,26 @@ async def test_a_time_that_is_none_is_refused_before_anything(
     assert sandbox.calls == 0
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        Timestamp(seconds=1, nanos=-1),
+        Timestamp(seconds=1, nanos=2_000_000_000),
+        Timestamp(seconds=2**62),
+        Timestamp(seconds=-(2**62), nanos=2**31 - 1),
+    ],
+    ids=str,
+)
+async def test_a_time_that_no_clock_shows_is_refused_on_the_grpc_door(
+    programs: Any, sandbox: SandboxOfFakes, time: Timestamp
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await programs.AdvanceClock(program_pb2.AdvanceClockRequest(program="p", time=time))
+
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert sandbox.calls == 0
+
+
 async def test_the_time_that_a_caller_gives_bounds_the_call(
     client: httpx.AsyncClient, sandbox: SandboxOfFakes, fakes: FakeSuite
 ) -> None:

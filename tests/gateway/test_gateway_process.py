@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from loyalty.ledger.v1 import resources_pb2
+from services.gateway.settings import read_settings
 from tests.gateway.gateway_kit import ADMIN, FakeService, gateway_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,3 +119,22 @@ async def test_a_port_that_is_taken_is_said_in_a_sentence(
     assert process.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}".encode() in errors
     assert b"Traceback" not in errors
+
+
+def test_services_are_found_by_port_or_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "LOYALTY_RULES_ADDRESS": "rules:50052",
+        "LOYALTY_AUDIENCE_PORT": "6000",
+        "LOYALTY_TIERS_PORT": "6001",
+        "LOYALTY_TIERS_ADDRESS": "tiers.example:7000",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LOYALTY_LEDGER_PORT", raising=False)
+    monkeypatch.delenv("LOYALTY_LEDGER_ADDRESS", raising=False)
+
+    assert read_settings().targets() == {
+        "ledger": "127.0.0.1:50051",
+        "rules": "rules:50052",
+        "tiers": "tiers.example:7000",
+        "audience": "127.0.0.1:6000",
+    }

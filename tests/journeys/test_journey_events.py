@@ -173,6 +173,25 @@ async def test_a_year_of_a_sandbox_passes_in_every_service(http: httpx.AsyncClie
     assert profile["expirations"] == []
 
 
+async def test_many_may_move_a_sandbox_at_once(http: httpx.AsyncClient) -> None:
+    path = await shop(http, "hurry", sandbox=True, startTime="2026-01-01T00:00:00Z")
+    for number in range(20):
+        await made(await buy(http, path, f"m{number}", "120", f"e{number}"))
+    target = {"time": "2026-06-01T00:00:00Z"}
+    answers = await asyncio.gather(
+        *(http.post(f"{path}:advanceClock", json=target) for _ in range(5))
+    )
+    members = await made(await http.get(f"{path}/audiences/rich/members"))
+    book = [
+        (await http.get(f"{path}/members/m{number}:verify")).json()["ok"] for number in range(20)
+    ]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["time"] for answer in answers} == {"2026-06-01T00:00:00Z"}
+    assert members["members"] == []
+    assert all(book)
+
+
 @pytest.fixture
 async def breakable(
     postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory
