@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.ledger.operations import reader as module
-from services.ledger.operations.reader import Reader
+from services.ledger.operations.reader import READERS, Reader
+from services.ledger.store import accounts
 from services.ledger.store.accounts import Key
 
 
@@ -26,7 +26,7 @@ def _reader(monkeypatch: pytest.MonkeyPatch, statements: list[list[Key]], fault:
             raise fault
         return {key: key for key in keys}
 
-    monkeypatch.setattr(module.account_rows, "read_whole", read_whole)
+    monkeypatch.setattr(accounts, "read_whole", read_whole)
     return Reader(_Pool())  # type: ignore[arg-type]
 
 
@@ -34,12 +34,14 @@ async def test_reads_that_come_together_share_statements(monkeypatch: pytest.Mon
     statements: list[list[Key]] = []
     reader = _reader(monkeypatch, statements, None)
 
-    answers = await asyncio.gather(*(reader.read([(0, number % 7)]) for number in range(100)))
+    answers: list[Any] = await asyncio.gather(
+        *(reader.read([(0, number % 7)]) for number in range(100))
+    )
 
     assert [answer[0, number % 7] for number, answer in enumerate(answers)] == [
         (0, number % 7) for number in range(100)
     ]
-    assert len(statements) <= module.READERS
+    assert len(statements) <= READERS
 
 
 async def test_a_fault_is_told_to_those_who_shared_it_and_to_nobody_else(
@@ -69,7 +71,7 @@ async def test_a_caller_that_went_away_holds_up_nobody(monkeypatch: pytest.Monke
 
 
 async def test_who_asks_again_at_once_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "READERS", 1)
+    monkeypatch.setattr("services.ledger.operations.reader.READERS", 1)
     reader = _reader(monkeypatch, [], None)
 
     async with asyncio.timeout(5):

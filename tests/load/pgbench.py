@@ -47,6 +47,9 @@ class Baseline:
                 check=False,
             )
         rate, count = _RATE.search(done.stdout), _DONE.search(done.stdout)
+        if done.returncode == 0 and count is not None and count.group(1) == "0":
+            # A machine that is this busy did not even connect in time.
+            return 0.0, 0
         if done.returncode != 0 or rate is None or count is None:
             raise RuntimeError(f"pgbench failed: {done.stdout[-1000:]}{done.stderr[-2000:]}")
         return float(rate.group(1)), int(count.group(1))

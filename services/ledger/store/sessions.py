@@ -1,6 +1,7 @@
 """A lane's own connection, and its transactions."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 import asyncpg
@@ -104,5 +105,7 @@ class Session:
         connection, self._connection = self._connection, None
         self._begun = False
         if connection is not None:
-            connection.terminate()
+            # The pool takes back by itself a connection that died while nothing was asked of it.
+            with contextlib.suppress(asyncpg.InterfaceError):
+                connection.terminate()
             await self._pool.release(connection)  # type: ignore[arg-type]  # it came from acquire

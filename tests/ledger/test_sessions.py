@@ -1,0 +1,84 @@
+"""A lane's connection, and the transactions that begin with the commit before them."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from chassis.database import Pools, open_pools
+from services.ledger.store.sessions import CONNECTION_LOST, Session
+
+STATE = "SELECT state FROM pg_stat_activity WHERE pid = $1"
+
+
+@pytest.fixture
+async def pools(ledger_dsn: str) -> AsyncIterator[Pools]:
+    opened = await open_pools(ledger_dsn, 1, 1)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def watcher(ledger_dsn: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(ledger_dsn)
+    yield connection
+    await connection.close()
+
+
+async def test_a_commit_begins_the_next_transaction_and_rest_ends_it(
+    pools: Pools, watcher: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    session = Session(pools.lanes)
+    connection = await session.begin()
+    backend = await connection.fetchval("SELECT pg_backend_pid()")
+    await connection.execute("INSERT INTO fact (name, value) VALUES ('first', '1')")
+    await session.commit()
+
+    assert await watcher.fetchval("SELECT value FROM fact WHERE name = 'first'") == "1"
+    assert await watcher.fetchval(STATE, backend) == "idle in transaction"
+
+    await session.rest()
+
+    assert await watcher.fetchval(STATE, backend) == "idle"
+
+    connection = await session.begin()
+    await connection.execute("INSERT INTO fact (name, value) VALUES ('second', '2')")
+    await session.rollback()
+    connection = await session.begin()
+    await connection.execute("INSERT INTO fact (name, value) VALUES ('third', '3')")
+    await session.commit()
+    await session.close()
+
+    assert await watcher.fetchval("SELECT count(*) FROM fact WHERE name = 'second'") == 0
+    assert await watcher.fetchval("SELECT value FROM fact WHERE name = 'third'") == "3"
+
+
+async def test_a_connection_that_died_at_rest_disturbs_nobody(
+    pools: Pools, watcher: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    session = Session(pools.lanes)
+    backend = await (await session.begin()).fetchval("SELECT pg_backend_pid()")
+    await session.commit()
+    await watcher.execute("SELECT pg_terminate_backend($1, 5000)", backend)
+
+    await session.rest()
+
+    assert await (await session.begin()).fetchval("SELECT 1") == 1
+    await session.close()
+
+
+async def test_a_connection_that_died_between_transactions_is_replaced(
+    pools: Pools, watcher: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    session = Session(pools.lanes)
+    connection = await session.begin()
+    backend = await connection.fetchval("SELECT pg_backend_pid()")
+    await session.commit()
+    await watcher.execute("SELECT pg_terminate_backend($1, 5000)", backend)
+
+    with pytest.raises(CONNECTION_LOST):
+        await (await session.begin()).fetchval("SELECT 1")
+    await session.rollback()
+
+    assert await (await session.begin()).fetchval("SELECT 1") == 1
+    await session.close()
