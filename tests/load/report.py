@@ -70,8 +70,6 @@ def as_page(outcome: Outcome) -> str:
             f" | {_number(numbers['p99'] * 1e3, 2)} | {_number(numbers['server_cpu'] * 1e6, 0)}"
             f" | {_number(numbers['postgres_cpu'] * 1e6, 0)} | {_number(numbers['wal_bytes'], 0)} |"
         )
-    if outcome.expiry_lots_per_second:
-        parts.append(f"\nThe expiry job: {outcome.expiry_lots_per_second:,.0f} lots/s.")
     parts.append(
         f"\nStored for one earning, with its indexes: {outcome.bytes_per_earning:,.0f} bytes."
     )

@@ -110,7 +110,6 @@ class Outcome:
     figures: dict[str, list[Figure]] = field(default_factory=dict)
     clients: dict[str, int] = field(default_factory=dict)
     bytes_per_earning: float = 0.0
-    expiry_lots_per_second: float = 0.0
 
     def rows(self) -> list[Row]:
         """The rows that this run has figures for."""
