@@ -15,6 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
+from chassis.wording import words_of
 from kernel.refusals import FieldViolation, InvalidField
 
 TIME_SECONDS_MIN: Final = -62_135_596_800
@@ -39,7 +40,7 @@ def validate(message: Message) -> None:
     _look(message, "", _plan_of(message.DESCRIPTOR), found)
     if broken or found:
         by_rules = [
-            FieldViolation(_path_of(each.proto), each.proto.message)
+            FieldViolation(_path_of(each.proto), words_of(each))
             for each in broken[:_VIOLATIONS_MAX]
         ]
         named = {each.field for each in by_rules}
