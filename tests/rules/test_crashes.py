@@ -356,3 +356,25 @@ async def test_catching_up_finishes_what_is_unfinished_now(served: Suite) -> Non
 
     assert done.done == 1
     assert await served.numbers("m1") == (10, 0, 0)
+
+
+async def test_an_event_that_breaks_keeps_no_other_from_being_finished(
+    served: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from services.rules.operations import redrive as module
+
+    with pytest.MonkeyPatch.context() as patch:
+        cut(patch, served.rules.context.ledger, "batch_post")
+        await refusal(served.rules.batch([event(f"e{n}", "qr_scan", f"m{n}") for n in range(4)]))
+    original = submit.resume_events
+
+    async def breaking(*arguments: Any) -> Any:
+        if any(each.id == "e2" for each in arguments[-1]):
+            raise Cut
+        return await original(*arguments)
+
+    monkeypatch.setattr(module, "resume_events", breaking)
+    served.rules.context.clock = later(served.rules.context.clock)
+
+    assert await redrive(served.rules.context) == (4, 3)
+    assert await served.numbers("m3") == (10, 0, 0)

@@ -1,9 +1,12 @@
 """Going on with events that were logged and not finished."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from kernel.refusals import NotSandbox
+from chassis.logs import logger
+from kernel.refusals import NotSandbox, Refusal
+from services.rules.domain.events import Event
 from services.rules.operations.context import Caller, RulesContext, peer_seconds
 from services.rules.operations.outcomes import Outcome
 from services.rules.operations.submit import resume_events
@@ -33,9 +36,28 @@ async def redrive(
         credential = context.credentials.service(organization)
         caller = Caller(organization, ACTOR, credential)
         events = [event_of_content(each.event.content) for each in group]
-        results = await resume_events(context, caller, name, events)
-        done += sum(isinstance(result, Outcome) for result in results)
+        done += await _resume(context, caller, name, events)
     return len(taken), done
+
+
+async def _resume(
+    context: RulesContext, caller: Caller, program: str, events: Sequence[Event]
+) -> int:
+    """Go on with events of one program; how many of them were finished."""
+    try:
+        results = await resume_events(context, caller, program, events)
+    except Refusal:
+        # The program cannot be asked about just now; others go on.
+        return 0
+    except Exception as error:  # noqa: BLE001 - whatever breaks, the others go on
+        if len(events) > 1:
+            # One of them breaks the others: each by itself, so that only that one waits.
+            return sum([await _resume(context, caller, program, [each]) for each in events])
+        logger("redrive").error(
+            "event not taken up", program=program, event_id=events[0].id, exc_info=error
+        )
+        return 0
+    return sum(isinstance(result, Outcome) for result in results)
 
 
 async def catch_up(context: RulesContext, caller: Caller, program: str) -> tuple[datetime, int]:
