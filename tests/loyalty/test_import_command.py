@@ -206,15 +206,27 @@ def test_a_service_that_starts_again_is_found_again(suite: Playing, tmp_path: Pa
     assert len(suite.taken) == 100
 
 
-def test_patience_ends_and_says_where_it_stopped(suite: Playing, tmp_path: Path) -> None:
-    suite.before = lambda number, request, context: context.abort(
-        grpc.StatusCode.UNAVAILABLE, "gone for good"
-    )
+def gone(number: int, request: Any, context: Any) -> dict[str, Any]:
+    context.abort(grpc.StatusCode.UNAVAILABLE, "gone for good")
+    raise AssertionError
+
+
+def never_done(number: int, request: Any, context: Any) -> dict[str, Any]:
+    late = Result(status=status(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"))
+    return {event.id: late for event in request.events}
+
+
+@pytest.mark.parametrize("before,said", [(gone, "gone for good"), (never_done, "DEADLINE_PASSED")])
+def test_patience_ends_and_says_where_it_stopped(
+    suite: Playing, tmp_path: Path, before: Any, said: str
+) -> None:
+    suite.before = before
     began = time.monotonic()
     done = run(suite, tmp_path, purchases(tmp_path, 5), "--patience=2")
 
     assert done.returncode == 4
-    assert "gone for good" in done.stderr
+    assert said in done.stderr
+    assert "stopped after row 0 of 5: the same command goes on" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - began < 20
 

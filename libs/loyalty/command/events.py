@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from loyalty.calls import RetryPolicy, credential_of, options_of
+from loyalty.calls import LoyaltyRefusal, RetryPolicy, credential_of, options_of
 from loyalty.client import AsyncClient
 from loyalty.clock import SERVICES, StubPart, advance
-from loyalty.command.output import REFUSED, err, out
+from loyalty.command.output import REFUSED, UNREACHABLE, err, out
 from loyalty.command.progress import Progress, shown_progress
 from loyalty.command.progress_file import ProgressFile, state_folder
 from loyalty.command.rows import PURCHASE, File, Meaning, instant_of, parse_columns, read_file
-from loyalty.command.sending import DEADLINE_SECONDS, Patience, Submitter, Totals, chunks
+from loyalty.command.sending import DEADLINE_SECONDS, PASSING, Patience, Submitter, Totals, chunks
 from loyalty.common.v1.clock_pb2_grpc import ClockServiceStub
 from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest, Program
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
@@ -105,9 +105,12 @@ def import_(
     )  # fmt: skip
     try:
         code = asyncio.run(_import(wanted))
-    except ExceptionGroup as group:
-        # What went wrong first is what there is to say.
-        raise group.exceptions[0] from None
+    except LoyaltyRefusal as refusal:
+        if refusal.code not in PASSING:
+            raise
+        # Not the rows are refused: a service says that it cannot just now.
+        err.print(str(refusal), style="red", markup=False)
+        code = UNREACHABLE
     if code:
         raise typer.Exit(code)
 
@@ -191,9 +194,14 @@ class _Run:
         with shown_progress(err, self._wanted.path.name, len(self._rows)) as progress:
             patience = Patience(self._wanted.patience, progress.say)
             progress.begin(self.totals.rows)
-            await self._send(patience, progress)
-            if end is not None or self._wanted.advance_clock:
-                await self._move(patience, max(end or self._now, self._now), following=True)
+            try:
+                await self._send(patience, progress)
+                if self._wanted.advance_clock:
+                    await self._move(patience, max(end or self._now, self._now), following=True)
+            except BaseException:
+                done, all_ = self.totals.rows, len(self._rows)
+                progress.say(f"stopped after row {done:,} of {all_:,}: the same command goes on")
+                raise
         self._kept.forget()
 
     async def _send(self, patience: Patience, progress: Progress) -> None:

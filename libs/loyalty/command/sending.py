@@ -27,7 +27,7 @@ DEADLINE_SECONDS = 60.0
 LANE_LEAST = 50
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
 # What may go well later. Ids make it harmless to send again what may have been taken in.
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -149,7 +149,7 @@ class Patience:
                 answer = await attempt()
             except (grpc.aio.AioRpcError, LoyaltyRefusal) as error:
                 left = max(began, self._well) + self._seconds - time.monotonic()
-                if _code(error) not in _PASSING or left <= 0:
+                if _code(error) not in PASSING or left <= 0:
                     raise
                 self._say(f"{_why(error)}; trying again for {left:.0f} s")
                 await asyncio.sleep(min(pause, max(left, _PAUSE_FIRST)))
@@ -173,9 +173,13 @@ class Submitter:
 
     async def send(self, chunk: Chunk) -> None:
         """Send a chunk; when this returns, what became of every row of it is counted."""
-        async with asyncio.TaskGroup() as tasks:
-            for lane in chunk.lanes:
-                tasks.create_task(self._lane(lane))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for lane in chunk.lanes:
+                    tasks.create_task(self._lane(lane))
+        except ExceptionGroup as group:
+            # What went wrong first is what there is to say.
+            raise group.exceptions[0] from None
         self._totals.rows += chunk.rows
 
     async def _lane(self, events: Sequence[Event]) -> None:
@@ -223,7 +227,7 @@ class Submitter:
                 )
             status = outcome.status
         refusal = refusal_of_status(status) or _unnamed(status)
-        if refusal.code in _PASSING:
+        if refusal.code in PASSING:
             return refusal
         self._totals.refused[refusal.reason] += 1
         return None
