@@ -161,19 +161,26 @@ class _Lane:
         self._awake.set()
 
     async def _run(self) -> None:
-        while True:
-            if not self._queue:
-                if self._stopping:
-                    break
-                self._awake.clear()
-                await self._wait()
-                continue
-            await gathered(lambda: len(self._queue), BATCH_MAX)
-            batch = self._take()
-            if batch:
-                self._batch.observe(len(batch))
-                await self._transact(batch)
+        while not (self._stopping and not self._queue):
+            try:
+                await self._work()
+            except Exception:  # noqa: BLE001 - whatever broke, the next one is tried
+                # A lane that ended would keep all who come to it waiting, and nobody would know.
+                _log.exception("a lane broke and goes on")
+                await asyncio.sleep(BACKOFF_S)
         await self._session.close()
+
+    async def _work(self) -> None:
+        """Wait for something to do, or do some of it."""
+        if not self._queue:
+            self._awake.clear()
+            await self._wait()
+            return
+        await gathered(lambda: len(self._queue), BATCH_MAX)
+        batch = self._take()
+        if batch:
+            self._batch.observe(len(batch))
+            await self._transact(batch)
 
     async def _wait(self) -> None:
         try:
