@@ -33,7 +33,7 @@ from tests.journeys.cdnow_suite import (
 from tests.loyalty.import_kit import finished, totals
 
 EVERY = int(os.environ.get("CDNOW_EVERY") or 20)
-TIMEOUT_S = 1800 if EVERY == 1 else 240
+TIMEOUT_S = 1800 if EVERY == 1 else 400
 PROGRAM = "cdnow"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT_S), needs_file]
 
