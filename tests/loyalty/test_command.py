@@ -76,7 +76,13 @@ class Suite(
             after=Amounts(available=1234567),
             effective_time=Timestamp(seconds=1_700_000_000),
         )
-        return ledger_pb2.ListEntriesResponse(entries=[entry])
+        counted = Entry(
+            kind=Entry.COUNTED,
+            counter="spend",
+            counter_change=1250,
+            effective_time=Timestamp(seconds=1_700_000_000),
+        )
+        return ledger_pb2.ListEntriesResponse(entries=[counted, entry])
 
     def ListExpirations(self, request: ledger_pb2.ListExpirationsRequest, context: Any) -> Any:
         return ledger_pb2.ListExpirationsResponse()
@@ -147,6 +153,11 @@ def test_a_member_is_shown_with_balances_and_entries(suite: Suite) -> None:
     assert done.returncode == 0, done.stderr
     for said in ("ada in sample", "1,234,567", "earned", "+250", "2023-11-14 22:13:20"):
         assert said in done.stdout
+    counted = next(line for line in done.stdout.splitlines() if "counted" in line)
+    # A count leaves the balance as it is: no number of points belongs there.
+    assert "spend +1,250" in counted
+    assert "+0" not in counted
+    assert counted.split("│")[-2].strip() == ""
 
 
 def test_a_member_is_shown_as_json(suite: Suite) -> None:

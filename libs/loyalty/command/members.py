@@ -84,9 +84,15 @@ def _entries(entries: list[Entry]) -> Table:
     for entry in entries:
         table.add_row(
             moment(entry.effective_time),
-            Entry.Kind.Name(entry.kind).lower(),
+            _kind(entry),
             entry.currency,
-            f"{entry.points:+,}",
-            f"{entry.after.available:,}",
+            # Enrolments and counts are about no points, and leave every balance as it is.
+            f"{entry.points:+,}" if entry.currency else "",
+            f"{entry.after.available:,}" if entry.currency else "",
         )
     return table
+
+
+def _kind(entry: Entry) -> str:
+    kind = Entry.Kind.Name(entry.kind).lower()
+    return f"{kind} {entry.counter} {entry.counter_change:+,}" if entry.counter else kind
