@@ -153,6 +153,25 @@ def test_a_lost_administrators_key_is_replaced_and_other_credentials_stay(tmp_pa
     assert len(kept & lost) == 1
 
 
+@pytest.mark.parametrize("name", ["keys/signing.json", "credentials.json"])
+@pytest.mark.parametrize("text", ["garbage", "[]", '{"half": '])
+def test_a_file_that_was_spoilt_is_named_in_one_sentence(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    home = Home(tmp_path)
+    with home.held():
+        home.ensure_keys()
+        home.ensure_admin("demo", ["ledger:read"])
+        (tmp_path / name).write_text(text)
+
+        def prepare() -> None:
+            home.ensure_keys()
+            home.ensure_admin("demo", ["ledger:read"])
+
+        with pytest.raises(SuiteError, match=f"{name} is not what was written there"):
+            prepare()
+
+
 def test_a_signal_that_came_early_is_not_missed() -> None:
     with Signals() as signals:
         # To this thread: the test process has others, which hold nothing back.

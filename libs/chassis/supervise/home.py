@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from chassis.files import write_whole
 from chassis.identity import Jwk, generate_keys
@@ -106,7 +107,7 @@ class Home:
             private, public = generate_keys()
             write_whole(self.jwks, json.dumps(public, indent=2) + "\n")
             write_whole(self.signing, json.dumps(private, indent=2) + "\n", PRIVATE)
-        key: Jwk = json.loads(self.signing.read_text())
+        key: Jwk = _read_object(self.signing)
         return key
 
     def ensure_admin(self, organization: str, scopes: Iterable[str]) -> None:
@@ -115,7 +116,7 @@ class Home:
             write_whole(self.admin_key, f"loyalty_{secrets.token_urlsafe(32)}\n", PRIVATE)
         digest = hashlib.sha256(self.admin_key.read_text().strip().encode()).hexdigest()
         admin = {"organization": organization, "scopes": sorted(scopes), "actor": "admin"}
-        known = json.loads(self.credentials.read_text()) if self.credentials.exists() else {}
+        known = _read_object(self.credentials) if self.credentials.exists() else {}
         # An earlier administrator's key ends with the file that held it.
         kept = {
             each: credential
@@ -125,3 +126,16 @@ class Home:
         wanted = {**kept, digest: admin}
         if wanted != known:
             write_whole(self.credentials, json.dumps(wanted, indent=2) + "\n", PRIVATE)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A file's JSON object; SuiteError where somebody left something else there."""
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SuiteError(
+            f"{path} is not what was written there: mend it, or remove it to have it made anew"
+        )
+    return found
