@@ -27,11 +27,14 @@ _DECIMAL: Final = re.compile(
 def words_of(violation: Any) -> str:
     """What one of protovalidate's violations says, in words: `is required`, `must be 1 to …`."""
     message: str = violation.proto.message
-    if violation.proto.rule_id != "string.pattern":
-        return message
-    if violation.field_value == "":
+    rule, value = violation.proto.rule_id, violation.field_value
+    if rule == "enum.not_in" and value == 0:
         return "is required"
-    return pattern_words(violation.rule_value) or message
+    if rule == "int64.not_in" and value == 0:
+        return "must not be 0"
+    if rule != "string.pattern":
+        return message
+    return "is required" if value == "" else pattern_words(violation.rule_value) or message
 
 
 @cache

@@ -48,6 +48,15 @@ def test_what_is_wrong_is_told_in_words() -> None:
     }
 
 
+def test_an_enum_that_is_missing_and_a_number_that_is_none_are_told_in_words() -> None:
+    request = ledger_pb2.AdjustRequest(program="p", member="m", request_id="r", reason="why")
+    request.preconditions.expect.add(value=1).window.counter = "spend"
+    assert said(request) == {
+        "points": "must not be 0",
+        "preconditions.expect[0].window.period": "is required",
+    }
+
+
 def test_every_pattern_of_the_contracts_has_words() -> None:
     patterns = {
         pattern
