@@ -106,8 +106,12 @@ def _unknown(request: Any, _: Any) -> Any:
     raise MemberNotFound(request.member)
 
 
+# Far longer than a part is waited for.
+HANGS_S = 20.0
+
+
 async def _hang(request: Any, _: Any) -> Any:
-    await asyncio.sleep(3)
+    await asyncio.sleep(HANGS_S)
     return resources_pb2.Account()
 
 
@@ -139,7 +143,7 @@ async def test_a_part_that_cannot_be_had_is_named(
     assert ("account" in body) == ("ACCOUNT" not in unavailable)
     assert ("membership" in body) == ("MEMBERSHIP" not in unavailable)
     assert ("audiencesFreshness" in body) == ("AUDIENCES" not in unavailable)
-    assert time.monotonic() - began < 2.9
+    assert time.monotonic() - began < HANGS_S / 2
 
 
 async def test_a_credential_sees_the_parts_that_it_reaches(client: httpx.AsyncClient) -> None:
