@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from loyalty.ledger.v1 import ledger_pb2, program_pb2
+from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
 from loyalty.ledger.v1.resources_pb2 import CounterWindow
 from loyalty.tiers.v1 import tiers_pb2
 from services.tiers.jobs.follow_ledger import Follower
@@ -113,6 +113,34 @@ async def drain(follower: Follower, tiers: Tiers, ledger: LedgerServer) -> int:
             break
     call.cancel()
     return pages
+
+
+async def test_a_rise_does_not_count_from_before_the_posting_that_it_rests_on(
+    ledger_server: LedgerServer, quiet: Tiers
+) -> None:
+    """Who follows a posting may read numbers in which a later one is already counted."""
+    await quiet.create_ladder(metals())
+    await ledger_server.count("m1", 10_000)
+    call = ledger_server.points.WatchChanges(ledger_pb2.WatchChangesRequest())
+    seen: list[resources_pb2.Change] = []
+    async for response in call:
+        seen += response.changes
+        if response.HasField("current_time"):
+            break
+    call.cancel()
+    await ledger_server.count("m1", 30_000)
+    follower = Follower(quiet.context)
+    await follower.load()
+    await follower.apply(seen, {each.bucket: each.sequence for each in seen})
+    entries = await ledger_server.points.ListEntries(
+        ledger_pb2.ListEntriesRequest(program="p1", member="m1", page_size=1)
+    )
+    risen, _ = await quiet.history("m1")
+    later = entries.entries[0].effective_time
+
+    assert entries.entries[0].counter_change == 30_000
+    assert risen.to_tier == "silver"
+    assert risen.effective_time.ToNanoseconds() >= later.ToNanoseconds()
 
 
 async def test_a_follower_that_dies_anywhere_applies_everything_once(

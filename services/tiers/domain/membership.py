@@ -25,11 +25,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the ledger says of a member: the values of the ladder's windows at an instant."""
+    """What the ledger says of a member: the values of the ladder's windows at an instant.
+
+    `version` is that of the account whose numbers these are.
+    """
 
     enrol_time: datetime
     values: Mapping[Window, int]
     time: datetime
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

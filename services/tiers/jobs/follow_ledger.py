@@ -96,4 +96,5 @@ def touch_of(change: resources_pb2.Change) -> Touch | None:
         time=posting.record_time.ToDatetime(tzinfo=UTC),
         enrolled=enrolled,
         counters=frozenset(counters),
+        version=posting.version,
     )

@@ -25,13 +25,17 @@ READ_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """A posting that enrolled a member or moved counters. `time` is by the program's clock."""
+    """A posting that enrolled a member or moved counters. `time` is by the program's clock.
+
+    `version` is the account's after it.
+    """
 
     program: Program
     member: str
     time: datetime
     enrolled: bool
     counters: frozenset[str]
+    version: int
 
 
 async def load_cursors(context: TiersContext) -> dict[int, int]:
@@ -147,11 +151,23 @@ async def _read(
                 credential=context.credentials.acting_for(program.organization),
             )
         read += [
-            (key, replace(accounts[key.member], time=touch.time))
+            (key, _as_of(touch, ladder, accounts[key.member]))
             for key, touch in latest.items()
             if key.member in accounts
         ]
     return read
+
+
+def _as_of(touch: Touch, ladder: Ladder, found: Reading) -> Reading:
+    """A reading as of a posting.
+
+    Lifetime numbers may have a later posting in them already, and a rise that rests on that one
+    does not count from before it: then the reading's own time is the one that is known.
+    """
+    moved_on = found.version > touch.version
+    if moved_on and any(window.period is Period.LIFETIME for window in ladder.windows()):
+        return found
+    return replace(found, time=touch.time)
 
 
 def _by_time(

@@ -229,4 +229,5 @@ def _reading(account: resources_pb2.Account, windows: Sequence[Window]) -> Readi
         enrol_time=account.enrol_time.ToDatetime(tzinfo=UTC),
         values=dict(zip(windows, values, strict=True)),
         time=account.read_time.ToDatetime(tzinfo=UTC),
+        version=account.version,
     )
