@@ -7,8 +7,8 @@ suite: points are whole dollars, lots live twelve months, tiers are reached by d
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -97,6 +97,24 @@ def expected(purchases: Iterable[Purchase], end: date = END) -> dict[str, Standi
         if reached != standing.tier:
             standing.tier, standing.since = reached, purchase.day
     return standings
+
+
+def disagreements(
+    wanted: Mapping[str, Standing], found: Mapping[str, Standing]
+) -> dict[str, tuple[Standing | None, Standing | None]]:
+    """The members of whom something else was found than is wanted.
+
+    Tiers that are followed date a rise by when they read it, if more was bought in between: that is
+    never before the purchase by which the tier was reached.
+    """
+    wrong: dict[str, tuple[Standing | None, Standing | None]] = {}
+    for member in {**wanted, **found}:
+        one, other = wanted.get(member), found.get(member)
+        if one is None or other is None or other.since < one.since:
+            wrong[member] = one, other
+        elif replace(other, since=one.since) != one:
+            wrong[member] = one, other
+    return wrong
 
 
 def a_year_after(day: date) -> date:

@@ -17,6 +17,7 @@ from tests.journeys.cdnow_kit import (
     FILE,
     Purchase,
     Standing,
+    disagreements,
     expected,
     make_program,
     needs_file,
@@ -87,11 +88,7 @@ def check_the_totals(imported: Imported) -> None:
 async def check_every_member(imported: Imported, client: AsyncClient) -> None:
     members = await members_of(client, PROGRAM)
     found = await standings_of(client, PROGRAM, members)
-    wrong = {
-        member: (standing, found.get(member))
-        for member, standing in imported.standings.items()
-        if standing != found.get(member)
-    }
+    wrong = disagreements(imported.standings, found)
 
     assert len(members) == len(found) == len(imported.standings)
     assert dict(list(wrong.items())[:5]) == {}
