@@ -110,10 +110,9 @@ def disagreements(
     wrong: dict[str, tuple[Standing | None, Standing | None]] = {}
     for member in {**wanted, **found}:
         one, other = wanted.get(member), found.get(member)
-        if one is None or other is None or other.since < one.since:
-            wrong[member] = one, other
-        elif replace(other, since=one.since) != one:
-            wrong[member] = one, other
+        if one and other and one.since <= other.since and replace(other, since=one.since) == one:
+            continue
+        wrong[member] = one, other
     return wrong
 
 
