@@ -13,7 +13,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LOW_BITS = (1 << 62) - 1
-BUCKETS_MAX = 4096
 
 
 def microseconds(instant: datetime) -> int:

@@ -96,7 +96,6 @@ _ALL_COUNTERS = """
 SELECT counter, month, days FROM counter WHERE bucket = $1 AND account = $2
 """
 
-_POSTING_WIDTH = 14
 _ENTRY_WIDTH = 31
 
 

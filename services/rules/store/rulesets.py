@@ -15,7 +15,6 @@ _INSERT_PROGRAM = """
 INSERT INTO program (key, organization, id, ruleset) VALUES ($1, $2, $3, 0)
 ON CONFLICT (organization, id) DO NOTHING
 """
-_VERSION = "SELECT ruleset FROM program WHERE key = $1"
 _VERSION_BY_ID = "SELECT key, ruleset FROM program WHERE organization = $1 AND id = $2"
 _LOCK = "SELECT ruleset FROM program WHERE key = $1 FOR NO KEY UPDATE"
 _SNAPSHOT = "SELECT snapshot FROM ruleset WHERE program = $1 AND version = $2"
@@ -30,12 +29,6 @@ async def insert_program(connection: Connection, key: int, organization: str, pr
     """Know a program from now on; answer its key, which is another one's where that was first."""
     await connection.execute(_INSERT_PROGRAM, key, organization, program)
     found: int = await connection.fetchval(_KEY, organization, program)
-    return found
-
-
-async def version_in_force(connection: Connection, key: int) -> int:
-    """The version of the ruleset in force, 0 for the defaults."""
-    found: int = await connection.fetchval(_VERSION, key)
     return found
 
 
