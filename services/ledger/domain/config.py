@@ -31,6 +31,29 @@ class RoundTo(IntEnum):
     YEAR = 4
 
 
+class ReturnsPolicy(IntEnum):
+    """Where a return takes points that the earning's own lots no longer have."""
+
+    WITHIN_BALANCE = 1
+    OWN_LOTS_ONLY = 2
+    ALLOW_DEBT = 3
+
+
+class LimitsPeriod(IntEnum):
+    """Which months monthly limits are counted in."""
+
+    CALENDAR_MONTH = 1
+    BILLING_MONTH = 2
+
+
+class AcrossPrograms(IntEnum):
+    """How a redemption draws on several programs of the organization."""
+
+    OFF = 1
+    FIRST_TO_EXPIRE = 2
+    PROPORTIONAL = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Expiry:
     """A named policy of expiry.
@@ -91,3 +114,23 @@ class ProgramConfig:
     step: int = 1
     conversion_rate: Decimal | None = None
     until: dt.datetime | None = None
+    pending_conversion: bool = False
+    expiry_notice_days: int = 0
+    capture_source_value: bool = True
+    alternate_currencies: bool = False
+    limits_period: LimitsPeriod = LimitsPeriod.CALENDAR_MONTH
+    returns_policy: ReturnsPolicy = ReturnsPolicy.WITHIN_BALANCE
+    debt_floor: int | None = None
+    redemption_reversal: bool = False
+    reversal_grace_days: int = 0
+    across_programs: AcrossPrograms = AcrossPrograms.OFF
+    redemption_account: str = ""
+    redemption_cost_center: str = ""
+    transfer_enabled: bool = False
+    transfer_minimum: int = 1
+    transfer_maximum: int | None = None
+    transfer_monthly_count: int | None = None
+    transfer_monthly_points: int | None = None
+    transfer_minimum_age_days: int = 0
+    groups_enabled: bool = False
+    fleets_enabled: bool = False

@@ -179,3 +179,12 @@ class PointsOverflow(Refusal):
 
     def __init__(self) -> None:
         super().__init__("a number would leave ±10^15", limit=POINTS_MAX)
+
+
+class SettingOff(Refusal):
+    """The program's settings do not allow it."""
+
+    reason = "SETTING_OFF"
+
+    def __init__(self, setting: str) -> None:
+        super().__init__(f"{setting} is off", setting=setting)

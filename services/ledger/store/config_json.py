@@ -6,15 +6,19 @@ What equals its default is left out, so that a stored revision stays readable wh
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from enum import IntEnum
 from typing import Any
 
 from services.ledger.domain.config import (
     NEVER,
+    AcrossPrograms,
     CounterConfig,
     CurrencyConfig,
     Expiry,
     ExpiryKind,
+    LimitsPeriod,
     ProgramConfig,
+    ReturnsPolicy,
     RoundTo,
 )
 
@@ -32,7 +36,30 @@ _PLAIN = (
     "default_expiry",
     "minimum_balance",
     "step",
+    "pending_conversion",
+    "expiry_notice_days",
+    "capture_source_value",
+    "alternate_currencies",
+    "debt_floor",
+    "redemption_reversal",
+    "reversal_grace_days",
+    "redemption_account",
+    "redemption_cost_center",
+    "transfer_enabled",
+    "transfer_minimum",
+    "transfer_maximum",
+    "transfer_monthly_count",
+    "transfer_monthly_points",
+    "transfer_minimum_age_days",
+    "groups_enabled",
+    "fleets_enabled",
 )
+# Kept by name, as an enumeration is read by people.
+_ENUMS: Mapping[str, type[IntEnum]] = {
+    "limits_period": LimitsPeriod,
+    "returns_policy": ReturnsPolicy,
+    "across_programs": AcrossPrograms,
+}
 _INSTANTS = ("start", "end", "until")
 
 
@@ -49,7 +76,10 @@ def config_to_json(config: ProgramConfig) -> Json:
             {"id": one.id, **_changed(one, CounterConfig(one.id), _COUNTER)}
             for one in config.counters
         ]
-    answer |= _changed(config, ProgramConfig(config.currencies), _PLAIN)
+    default = ProgramConfig(config.currencies)
+    answer |= _changed(config, default, _PLAIN)
+    enums = _changed(config, default, tuple(_ENUMS))
+    answer |= {name: one.name for name, one in enums.items()}
     for name in _INSTANTS:
         instant: datetime | None = getattr(config, name)
         if instant is not None:
@@ -67,6 +97,7 @@ def config_from_json(stored: Mapping[str, Any]) -> ProgramConfig:
     instants: Json = {
         name: datetime.fromisoformat(stored[name]) for name in _INSTANTS if name in stored
     }
+    enums: Json = {name: kind[stored[name]] for name, kind in _ENUMS.items() if name in stored}
     rate = stored.get("conversion_rate")
     expiry = tuple(_expiry_from_json(one) for one in stored.get("expiry", ()))
     return ProgramConfig(
@@ -76,6 +107,7 @@ def config_from_json(stored: Mapping[str, Any]) -> ProgramConfig:
         conversion_rate=None if rate is None else Decimal(rate),
         **plain,
         **instants,
+        **enums,
     )
 
 
