@@ -50,6 +50,10 @@ _NOT_FOUND = {
     "EARNING_RULE_NOT_FOUND": "rule",
     "LADDER_NOT_FOUND": "ladder",
     "AUDIENCE_NOT_FOUND": "audience",
+    "HOLD_NOT_FOUND": "hold",
+    "GROUP_NOT_FOUND": "group",
+    "CHECKPOINT_NOT_FOUND": "checkpoint",
+    "REVISION_NOT_FOUND": "revision",
 }
 _EXISTS = {
     "ORGANIZATION_EXISTS": ("organization",),
@@ -60,6 +64,8 @@ _EXISTS = {
     "EARNING_RULE_EXISTS": ("rule",),
     "LADDER_EXISTS": ("ladder",),
     "AUDIENCE_EXISTS": ("audience",),
+    "GROUP_EXISTS": ("group",),
+    "IDENTIFIER_EXISTS": ("kind",),
     "REQUEST_ID_REUSED": ("request_id", "posting"),
 }
 _RULE_SAID_NO = {
@@ -78,6 +84,17 @@ _RULE_SAID_NO = {
     "MONEY_CURRENCY_MISMATCH": ("currency", "expected"),
     "TIER_IN_USE": ("tier",),
     "RANGES_OVERLAP": ("audience", "group"),
+    "SETTING_OFF": ("setting",),
+    "HOLD_CLOSED": ("hold", "state"),
+    "REVERSAL_EXCEEDS": ("available", "required", "shortfall"),
+    "NOT_REVERSIBLE": ("posting",),
+    "NOTHING_PENDING": (),
+    "MEMBER_NOT_FROZEN": ("member",),
+    "PERMISSION_MISSING": ("role", "permission"),
+    "MEMBER_IN_GROUP": ("member", "group"),
+    "MEMBER_NOT_IN_GROUP": ("member", "group"),
+    "HOLD_OPEN": ("count",),
+    "MEMBER_MERGED": ("member",),
 }
 
 # Keys that any refusal of an operation within a larger request may add.

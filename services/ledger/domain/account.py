@@ -31,6 +31,51 @@ class Kind(IntEnum):
     MATURED = 6
     EXPIRED = 7
     COUNTED = 8
+    HELD = 9
+    CAPTURED = 10
+    RELEASED = 11
+    LAPSED = 12
+    EARNING_REVERSED = 13
+    REDEMPTION_RESTORED = 14
+    COUNT_REVERSED = 15
+    TRANSFERRED_OUT = 16
+    TRANSFERRED_IN = 17
+    DEBT_REPAID = 18
+    FROZEN = 19
+    UNFROZEN = 20
+    EXPIRY_NOTICED = 21
+    MOVED_OUT = 22
+    MOVED_IN = 23
+    LINKED = 24
+    UNLINKED = 25
+
+
+class HoldState(IntEnum):
+    """How a hold stands; the numbers of the contract."""
+
+    OPEN = 1
+    CAPTURED = 2
+    RELEASED = 3
+    LAPSED = 4
+
+
+class AccountKind(IntEnum):
+    """Whose account it is; the numbers of the contract."""
+
+    PERSON = 1
+    GROUP = 2
+    FLEET = 3
+
+
+class Link(IntEnum):
+    """Why an account's commands land in another one."""
+
+    MERGED = 1
+    POOLED = 2
+
+
+AccountKey = tuple[int, int]
+"""(bucket, surrogate id)."""
 
 
 class Limit(IntEnum):
@@ -103,6 +148,34 @@ class Lot:
     inactivity_months: int = 0
     posting: int = 0
     fresh: bool = False
+    # Points of it that expired, and that repaid debt.
+    expired: int = 0
+    repaid: int = 0
+    # Points of a reversed earning that could not be taken: they are met first by what comes back.
+    claim: int = 0
+    # The instant of expiry that the member was told of.
+    noticed_time: datetime | None = None
+    # While it is pending: the terms that its expiry is found by when it matures early.
+    expiry_days: int | None = None
+    expiry_round: int | None = None
+    # The lot that it was moved from: bucket, account, sequence.
+    origin: tuple[int, int, int] | None = None
+
+
+@dataclass(slots=True)
+class Hold:
+    """Points set aside. `sequence` is that of the entry HELD, `parts` are (lot, points) as drawn."""
+
+    sequence: int
+    currency: int
+    points: int
+    parts: tuple[tuple[int, int], ...]
+    create_time: datetime
+    expire_time: datetime
+    state: HoldState = HoldState.OPEN
+    captured: int = 0
+    posting: int = 0
+    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -130,6 +203,13 @@ class Entry:
     expiry_kind: ExpiryKind | None = None
     inactivity_months: int | None = None
     digest: bytes = b""
+    # The entry of this account that it refers to.
+    related: int | None = None
+    unrecovered: int | None = None
+    expired: int | None = None
+    counterpart: AccountKey | None = None
+    expiry_days: int | None = None
+    expiry_round: int | None = None
 
 
 @dataclass(slots=True)
@@ -151,6 +231,11 @@ class Posting:
     lots: dict[int, UUID] = field(default_factory=dict)
     bucket: int = 0
     member: str = ""
+    # The own account of the member addressed, where the posting landed in another one.
+    addressee: AccountKey | None = None
+    # The posting of another account that belongs together with it; its place is known when saved.
+    peer: "Posting | None" = None
+    peer_place: tuple[int, int] | None = None
 
     def id(self) -> UUID | None:
         """The id that leads to its place in the stream; None for one that was only imagined."""
@@ -164,7 +249,9 @@ class Account:
     """An account and as much of it as was loaded.
 
     `lots` holds the open lots by sequence, or only the fresh ones where no debit needed the others.
-    `counters` holds the months that were loaded by (counter, month). `changed_*` name what to save.
+    `counters` holds the months that were loaded by (counter, month), `holds` the open holds and
+    those named by commands, `reversed` how much of an entry was reversed, by (bucket, account,
+    sequence) of the entry. `changed_*` name what to save.
     """
 
     bucket: int
@@ -188,6 +275,17 @@ class Account:
     changed_balances: set[int] = field(default_factory=set)
     changed_lots: set[int] = field(default_factory=set)
     changed_counters: set[tuple[int, int]] = field(default_factory=set)
+    kind: AccountKind = AccountKind.PERSON
+    billing_day: int | None = None
+    link: Link | None = None
+    link_to: AccountKey | None = None
+    elsewhere: bool = False
+    holds: dict[int, Hold] = field(default_factory=dict)
+    reversed: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    changed_holds: set[int] = field(default_factory=set)
+    changed_reversed: set[tuple[int, int, int]] = field(default_factory=set)
+    # Lots of which more changed than what is free, held or pending.
+    amended_lots: set[int] = field(default_factory=set)
 
     def balance(self, currency: int) -> Balance:
         """The holding of a currency, made empty where there is none."""

@@ -78,6 +78,14 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """No such ladder in the program. Metadata: `ladder`."""
     AUDIENCE_NOT_FOUND: _Reason.ValueType  # 51
     """No such audience in the program. Metadata: `audience`."""
+    HOLD_NOT_FOUND: _Reason.ValueType  # 52
+    """No such hold in the program, or not of this member. Metadata: `hold`."""
+    GROUP_NOT_FOUND: _Reason.ValueType  # 53
+    """No such group or fleet in the program. Metadata: `group`."""
+    CHECKPOINT_NOT_FOUND: _Reason.ValueType  # 54
+    """No such checkpoint. Metadata: `checkpoint`."""
+    REVISION_NOT_FOUND: _Reason.ValueType  # 55
+    """The program has no such revision. Metadata: `revision`."""
     ORGANIZATION_EXISTS: _Reason.ValueType  # 60
     """The organization's id is taken. Metadata: `organization`."""
     PROGRAM_EXISTS: _Reason.ValueType  # 61
@@ -96,6 +104,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The ladder's id is taken in this program. Metadata: `ladder`."""
     AUDIENCE_EXISTS: _Reason.ValueType  # 68
     """The audience's id is taken in this program. Metadata: `audience`."""
+    GROUP_EXISTS: _Reason.ValueType  # 69
+    """The group's id is taken in this program. Metadata: `group`."""
+    IDENTIFIER_EXISTS: _Reason.ValueType  # 70
+    """The identifier belongs to another member. Metadata: `kind`."""
     PRECONDITION_CHANGED: _Reason.ValueType  # 80
     """What the caller's decision rested on has changed; nothing was applied. Metadata: `version` and
     `expected_version`, or `counter`, `expected` and `actual`.
@@ -132,6 +144,28 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """Members stand on the tier. Metadata: `tier`."""
     RANGES_OVERLAP: _Reason.ValueType  # 114
     """The range overlaps that of another audience of the group. Metadata: `audience`, `group`."""
+    SETTING_OFF: _Reason.ValueType  # 115
+    """The program or the organization has switched this off. Metadata: `setting`."""
+    HOLD_CLOSED: _Reason.ValueType  # 116
+    """The hold was captured, released or lapsed already. Metadata: `hold`, `state`."""
+    REVERSAL_EXCEEDS: _Reason.ValueType  # 117
+    """More is asked to be reversed than is left of it. Metadata: `available`, `required`, `shortfall`."""
+    NOT_REVERSIBLE: _Reason.ValueType  # 118
+    """Postings of this kind are not reversed. Metadata: `posting`."""
+    NOTHING_PENDING: _Reason.ValueType  # 119
+    """No pending points are there to be activated."""
+    MEMBER_NOT_FROZEN: _Reason.ValueType  # 120
+    """The member is not frozen. Metadata: `member`."""
+    PERMISSION_MISSING: _Reason.ValueType  # 121
+    """The member's role in the group does not permit it. Metadata: `role`, `permission`."""
+    MEMBER_IN_GROUP: _Reason.ValueType  # 122
+    """The member belongs to a group already. Metadata: `member`, `group`."""
+    MEMBER_NOT_IN_GROUP: _Reason.ValueType  # 123
+    """The member does not belong to the group. Metadata: `member`, `group`."""
+    HOLD_OPEN: _Reason.ValueType  # 124
+    """The account has open holds; capture or release them first. Metadata: `count`."""
+    MEMBER_MERGED: _Reason.ValueType  # 125
+    """The member was merged into another one. Metadata: `member`."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a call was refused.
@@ -198,6 +232,14 @@ LADDER_NOT_FOUND: Reason.ValueType  # 50
 """No such ladder in the program. Metadata: `ladder`."""
 AUDIENCE_NOT_FOUND: Reason.ValueType  # 51
 """No such audience in the program. Metadata: `audience`."""
+HOLD_NOT_FOUND: Reason.ValueType  # 52
+"""No such hold in the program, or not of this member. Metadata: `hold`."""
+GROUP_NOT_FOUND: Reason.ValueType  # 53
+"""No such group or fleet in the program. Metadata: `group`."""
+CHECKPOINT_NOT_FOUND: Reason.ValueType  # 54
+"""No such checkpoint. Metadata: `checkpoint`."""
+REVISION_NOT_FOUND: Reason.ValueType  # 55
+"""The program has no such revision. Metadata: `revision`."""
 ORGANIZATION_EXISTS: Reason.ValueType  # 60
 """The organization's id is taken. Metadata: `organization`."""
 PROGRAM_EXISTS: Reason.ValueType  # 61
@@ -216,6 +258,10 @@ LADDER_EXISTS: Reason.ValueType  # 67
 """The ladder's id is taken in this program. Metadata: `ladder`."""
 AUDIENCE_EXISTS: Reason.ValueType  # 68
 """The audience's id is taken in this program. Metadata: `audience`."""
+GROUP_EXISTS: Reason.ValueType  # 69
+"""The group's id is taken in this program. Metadata: `group`."""
+IDENTIFIER_EXISTS: Reason.ValueType  # 70
+"""The identifier belongs to another member. Metadata: `kind`."""
 PRECONDITION_CHANGED: Reason.ValueType  # 80
 """What the caller's decision rested on has changed; nothing was applied. Metadata: `version` and
 `expected_version`, or `counter`, `expected` and `actual`.
@@ -252,4 +298,26 @@ TIER_IN_USE: Reason.ValueType  # 113
 """Members stand on the tier. Metadata: `tier`."""
 RANGES_OVERLAP: Reason.ValueType  # 114
 """The range overlaps that of another audience of the group. Metadata: `audience`, `group`."""
+SETTING_OFF: Reason.ValueType  # 115
+"""The program or the organization has switched this off. Metadata: `setting`."""
+HOLD_CLOSED: Reason.ValueType  # 116
+"""The hold was captured, released or lapsed already. Metadata: `hold`, `state`."""
+REVERSAL_EXCEEDS: Reason.ValueType  # 117
+"""More is asked to be reversed than is left of it. Metadata: `available`, `required`, `shortfall`."""
+NOT_REVERSIBLE: Reason.ValueType  # 118
+"""Postings of this kind are not reversed. Metadata: `posting`."""
+NOTHING_PENDING: Reason.ValueType  # 119
+"""No pending points are there to be activated."""
+MEMBER_NOT_FROZEN: Reason.ValueType  # 120
+"""The member is not frozen. Metadata: `member`."""
+PERMISSION_MISSING: Reason.ValueType  # 121
+"""The member's role in the group does not permit it. Metadata: `role`, `permission`."""
+MEMBER_IN_GROUP: Reason.ValueType  # 122
+"""The member belongs to a group already. Metadata: `member`, `group`."""
+MEMBER_NOT_IN_GROUP: Reason.ValueType  # 123
+"""The member does not belong to the group. Metadata: `member`, `group`."""
+HOLD_OPEN: Reason.ValueType  # 124
+"""The account has open holds; capture or release them first. Metadata: `count`."""
+MEMBER_MERGED: Reason.ValueType  # 125
+"""The member was merged into another one. Metadata: `member`."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

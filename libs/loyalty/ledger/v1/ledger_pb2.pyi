@@ -8,7 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from google.type import date_pb2 as _date_pb2
 from loyalty.common.v1 import money_pb2 as _money_pb2
 from loyalty.ledger.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
@@ -827,6 +829,1263 @@ class BatchPostResult(_message.Message):
 Global___BatchPostResult: _TypeAlias = BatchPostResult  # noqa: Y015
 
 @_typing.final
+class CreateHoldRequest(_message.Message):
+    """Request of `CreateHold`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    currency: _builtins.str
+    """Optional. Default: the program's default currency."""
+    points: _builtins.int
+    """Required. Points to set aside, from 1 to 10^15."""
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. Until when; later than the effective time and the program's now, at most 400 days after
+        now. Default: one hour after now.
+        """
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: Global___Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        points: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "expire_time", b"expire_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "effective_time", b"effective_time", "expire_time", b"expire_time", "member", b"member", "points", b"points", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateHoldRequest: _TypeAlias = CreateHoldRequest  # noqa: Y015
+
+@_typing.final
+class CreateHoldResponse(_message.Message):
+    """Answer of `CreateHold`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    @_builtins.property
+    def hold(self) -> _resources_pb2.Hold:
+        """Output only. The hold."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+        hold: _resources_pb2.Hold | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "hold", b"hold", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "hold", b"hold", "posting", b"posting", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateHoldResponse: _TypeAlias = CreateHoldResponse  # noqa: Y015
+
+@_typing.final
+class CaptureHoldRequest(_message.Message):
+    """Request of `CaptureHold`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Optional. The member whose hold it is; another one's hold is not found. Default: whoever has it."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    hold: _builtins.str
+    """Required. The hold's UUID."""
+    points: _builtins.int
+    """Optional. Points to redeem, from 1 to what is held. Default: all."""
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: Global___Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        hold: _builtins.str = ...,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "hold", b"hold", "member", b"member", "points", b"points", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureHoldRequest: _TypeAlias = CaptureHoldRequest  # noqa: Y015
+
+@_typing.final
+class CaptureHoldResponse(_message.Message):
+    """Answer of `CaptureHold`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    @_builtins.property
+    def hold(self) -> _resources_pb2.Hold:
+        """Output only. The hold after it."""
+
+    @_builtins.property
+    def value(self) -> _money_pb2.Money:
+        """Output only. What the captured points are worth, as `Redeem` answers it."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+        hold: _resources_pb2.Hold | None = ...,
+        value: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "hold", b"hold", "posting", b"posting", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "hold", b"hold", "posting", b"posting", "replayed", b"replayed", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureHoldResponse: _TypeAlias = CaptureHoldResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseHoldRequest(_message.Message):
+    """Request of `ReleaseHold`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Optional. The member whose hold it is; another one's hold is not found. Default: whoever has it."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    hold: _builtins.str
+    """Required. The hold's UUID."""
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: Global___Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        hold: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "hold", b"hold", "member", b"member", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseHoldRequest: _TypeAlias = ReleaseHoldRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseHoldResponse(_message.Message):
+    """Answer of `ReleaseHold`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    @_builtins.property
+    def hold(self) -> _resources_pb2.Hold:
+        """Output only. The hold after it."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+        hold: _resources_pb2.Hold | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "hold", b"hold", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "hold", b"hold", "posting", b"posting", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseHoldResponse: _TypeAlias = ReleaseHoldResponse  # noqa: Y015
+
+@_typing.final
+class GetHoldRequest(_message.Message):
+    """Request of `GetHold`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    hold: _builtins.str
+    """Required. The hold's UUID."""
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        hold: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "program", b"program"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHoldRequest: _TypeAlias = GetHoldRequest  # noqa: Y015
+
+@_typing.final
+class ListHoldsRequest(_message.Message):
+    """Request of `ListHolds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_CLOSED_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    page_size: _builtins.int
+    """Optional. At most this many, 1 to 1,000. Default: 50."""
+    page_token: _builtins.str
+    """Optional. `next_page_token` of the answer before, with the same request otherwise."""
+    include_closed: _builtins.bool
+    """Optional. Also holds that were captured, released or lapsed."""
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        include_closed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_closed", b"include_closed", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsRequest: _TypeAlias = ListHoldsRequest  # noqa: Y015
+
+@_typing.final
+class ListHoldsResponse(_message.Message):
+    """Answer of `ListHolds`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Output only. For the next page; empty on the last one."""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Hold]:
+        """Output only. Holds, newest first."""
+
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[_resources_pb2.Hold] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsResponse: _TypeAlias = ListHoldsResponse  # noqa: Y015
+
+@_typing.final
+class ActivatePendingRequest(_message.Message):
+    """Request of `ActivatePending`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
+    LOT_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    currency: _builtins.str
+    """Optional. Default: the program's default currency."""
+    posting: _builtins.str
+    """Optional. Only what this posting gave."""
+    lot: _builtins.str
+    """Optional. Only this lot. Default: with neither posting nor lot, all pending points of the currency."""
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: Global___Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        posting: _builtins.str = ...,
+        lot: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "effective_time", b"effective_time", "lot", b"lot", "member", b"member", "posting", b"posting", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivatePendingRequest: _TypeAlias = ActivatePendingRequest  # noqa: Y015
+
+@_typing.final
+class ActivatePendingResponse(_message.Message):
+    """Answer of `ActivatePending`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivatePendingResponse: _TypeAlias = ActivatePendingResponse  # noqa: Y015
+
+@_typing.final
+class ReversalPart(_message.Message):
+    """A part of a posting to reverse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    entry: _builtins.int
+    """Required. The entry's sequence, from 1."""
+    points: _builtins.int
+    """Required. How much of it: points, or of a count its value (whatever its sign); 1 to 10^15."""
+    def __init__(
+        self,
+        *,
+        entry: _builtins.int = ...,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReversalPart: _TypeAlias = ReversalPart  # noqa: Y015
+
+@_typing.final
+class ReversePostingRequest(_message.Message):
+    """Request of `ReversePosting`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Cause:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReversePostingRequest._Cause.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CAUSE_UNSPECIFIED: ReversePostingRequest._Cause.ValueType  # 0
+        """The same as OPERATOR."""
+        OPERATOR: ReversePostingRequest._Cause.ValueType  # 1
+        """An operator asks for it; for a redemption where `redemption.reversal` allows it."""
+        PURCHASE_RETURNED: ReversePostingRequest._Cause.ValueType  # 2
+        """A purchase was returned or cancelled."""
+        REWARD_FAILED: ReversePostingRequest._Cause.ValueType  # 3
+        """What the points were redeemed for could not be delivered."""
+
+    class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
+        """Why it is reversed."""
+
+    CAUSE_UNSPECIFIED: ReversePostingRequest.Cause.ValueType  # 0
+    """The same as OPERATOR."""
+    OPERATOR: ReversePostingRequest.Cause.ValueType  # 1
+    """An operator asks for it; for a redemption where `redemption.reversal` allows it."""
+    PURCHASE_RETURNED: ReversePostingRequest.Cause.ValueType  # 2
+    """A purchase was returned or cancelled."""
+    REWARD_FAILED: ReversePostingRequest.Cause.ValueType  # 3
+    """What the points were redeemed for could not be delivered."""
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Optional. The member whose posting it is; another one's posting is not found. Default: whoever has it."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    posting: _builtins.str
+    """Required. The posting's UUID."""
+    points: _builtins.int
+    """Optional. How many points of it, where all of its points are of one currency. Default: all that is
+    left, and what it counted.
+    """
+    cause: Global___ReversePostingRequest.Cause.ValueType
+    """Optional. Why it is reversed. Default: OPERATOR."""
+    reason: _builtins.str
+    """Optional. Why, for people: up to 500 characters."""
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReversalPart]:
+        """Optional. Which entries and how much of each; at most 200, no entry twice, and not with `points`."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: Global___Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        posting: _builtins.str = ...,
+        points: _builtins.int = ...,
+        parts: _abc.Iterable[Global___ReversalPart] | None = ...,
+        cause: Global___ReversePostingRequest.Cause.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "effective_time", b"effective_time", "member", b"member", "parts", b"parts", "points", b"points", "posting", b"posting", "preconditions", b"preconditions", "program", b"program", "reason", b"reason", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReversePostingRequest: _TypeAlias = ReversePostingRequest  # noqa: Y015
+
+@_typing.final
+class ReversePostingResponse(_message.Message):
+    """Answer of `ReversePosting`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    REVERSED_FIELD_NUMBER: _builtins.int
+    UNRECOVERED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    reversed: _builtins.int
+    """Output only. Points that were taken back or given back, debt included."""
+    unrecovered: _builtins.int
+    """Output only. Points of an earning that could not be taken; they stay a claim on its lots."""
+    expired: _builtins.int
+    """Output only. Points that had expired: of an earning before they could be taken, of a redemption as
+    they came back.
+    """
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Posting]:
+        """Output only. Of a redemption across programs: the postings that gave back the other parts."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+        reversed: _builtins.int = ...,
+        unrecovered: _builtins.int = ...,
+        expired: _builtins.int = ...,
+        others: _abc.Iterable[_resources_pb2.Posting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "expired", b"expired", "others", b"others", "posting", b"posting", "replayed", b"replayed", "reversed", b"reversed", "unrecovered", b"unrecovered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReversePostingResponse: _TypeAlias = ReversePostingResponse  # noqa: Y015
+
+@_typing.final
+class TransferPointsRequest(_message.Message):
+    """Request of `TransferPoints`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member who gives."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    currency: _builtins.str
+    """Optional. Default: the program's default currency."""
+    recipient: _builtins.str
+    """Required. The member who receives."""
+    points: _builtins.int
+    """Required. Points to give, from 1 to 10^15."""
+    reason: _builtins.str
+    """Optional. Why, for people: up to 500 characters."""
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: Global___Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        recipient: _builtins.str = ...,
+        points: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "effective_time", b"effective_time", "member", b"member", "points", b"points", "preconditions", b"preconditions", "program", b"program", "reason", b"reason", "recipient", b"recipient", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferPointsRequest: _TypeAlias = TransferPointsRequest  # noqa: Y015
+
+@_typing.final
+class TransferPointsResponse(_message.Message):
+    """Answer of `TransferPoints`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    @_builtins.property
+    def received(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded of the recipient; its entries say no more of the recipient than
+        the transfer itself.
+        """
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+        received: _resources_pb2.Posting | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting", "received", b"received"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting", "received", b"received", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferPointsResponse: _TypeAlias = TransferPointsResponse  # noqa: Y015
+
+@_typing.final
+class RedeemAcrossProgramsRequest(_message.Message):
+    """Request of `RedeemAcrossPrograms`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    PROGRAMS_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference, such as an order number: up to 200 characters."""
+    points: _builtins.int
+    """Required. Points to spend in all, from 1 to 10^15; points of the programs' default currencies, one
+    for one.
+    """
+    @_builtins.property
+    def preconditions(self) -> Global___Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    @_builtins.property
+    def programs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. Which programs take part; the one addressed always does. At most 20. Default: all in
+        which the member has an account and which allow it.
+        """
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: Global___Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        points: _builtins.int = ...,
+        programs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "member", b"member", "points", b"points", "preconditions", b"preconditions", "program", b"program", "programs", b"programs", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedeemAcrossProgramsRequest: _TypeAlias = RedeemAcrossProgramsRequest  # noqa: Y015
+
+@_typing.final
+class RedemptionPart(_message.Message):
+    """What one program gave to a redemption across programs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Output only. The program."""
+    points: _builtins.int
+    """Output only. Points of it."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded in it."""
+
+    @_builtins.property
+    def value(self) -> _money_pb2.Money:
+        """Output only. What these points are worth by the program's conversion rate; unset without one."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        points: _builtins.int = ...,
+        posting: _resources_pb2.Posting | None = ...,
+        value: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "posting", b"posting", "program", b"program", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedemptionPart: _TypeAlias = RedemptionPart  # noqa: Y015
+
+@_typing.final
+class RedeemAcrossProgramsResponse(_message.Message):
+    """Answer of `RedeemAcrossPrograms`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedemptionPart]:
+        """Output only. The part of each program that gave points, the one addressed first, then by id."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+        parts: _abc.Iterable[Global___RedemptionPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "parts", b"parts", "posting", b"posting", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedeemAcrossProgramsResponse: _TypeAlias = RedeemAcrossProgramsResponse  # noqa: Y015
+
+@_typing.final
+class QuoteRedemptionRequest(_message.Message):
+    """Request of `QuoteRedemption`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    currency: _builtins.str
+    """Optional. Default: the program's default currency."""
+    points: _builtins.int
+    """Optional. Points to spend. Default: as many as can be redeemed now."""
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "member", b"member", "points", b"points", "program", b"program"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuoteRedemptionRequest: _TypeAlias = QuoteRedemptionRequest  # noqa: Y015
+
+@_typing.final
+class QuoteRedemptionResponse(_message.Message):
+    """Answer of `QuoteRedemption`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEEMABLE_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    DRAWS_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    REDEEMABLE_POINTS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    redeemable: _builtins.bool
+    """Output only. True where a redemption of these points would be done."""
+    points: _builtins.int
+    """Output only. The points of the quote."""
+    available: _builtins.int
+    """Output only. Available now."""
+    redeemable_points: _builtins.int
+    """Output only. The most that can be redeemed now: a multiple of the step, 0 below the minimum balance."""
+    @_builtins.property
+    def value(self) -> _money_pb2.Money:
+        """Output only. What they are worth; unset where the program has no rate."""
+
+    @_builtins.property
+    def draws(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Draw]:
+        """Output only. The lots that it would take from, in order."""
+
+    @_builtins.property
+    def refusal(self) -> _status_pb2.Status:
+        """Output only. Where it would be refused: why, as the redemption would say."""
+
+    def __init__(
+        self,
+        *,
+        redeemable: _builtins.bool = ...,
+        points: _builtins.int = ...,
+        value: _money_pb2.Money | None = ...,
+        draws: _abc.Iterable[_resources_pb2.Draw] | None = ...,
+        available: _builtins.int = ...,
+        redeemable_points: _builtins.int = ...,
+        refusal: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "draws", b"draws", "points", b"points", "redeemable", b"redeemable", "redeemable_points", b"redeemable_points", "refusal", b"refusal", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuoteRedemptionResponse: _TypeAlias = QuoteRedemptionResponse  # noqa: Y015
+
+@_typing.final
+class GetStatementRequest(_message.Message):
+    """Request of `GetStatement`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ATTRIBUTED_MEMBER_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    currency: _builtins.str
+    """Optional. Only this currency. Default: all."""
+    page_size: _builtins.int
+    """Optional. At most this many, 1 to 1,000. Default: 50."""
+    page_token: _builtins.str
+    """Optional. `next_page_token` of the answer before, with the same request otherwise."""
+    attributed_member: _builtins.str
+    """Optional. Of a group or a fleet: only what this member or vehicle did."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. From this record time on. Default: the beginning."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. Before this record time. Default: now."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        attributed_member: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "end_time", b"end_time", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "program", b"program", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementRequest: _TypeAlias = GetStatementRequest  # noqa: Y015
+
+@_typing.final
+class StatementLine(_message.Message):
+    """One line of a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    DATE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTED_MEMBER_FIELD_NUMBER: _builtins.int
+    FINANCE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    COST_CENTER_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Output only. The entry's sequence."""
+    posting: _builtins.str
+    """Output only. The posting."""
+    kind: _resources_pb2.Entry.Kind.ValueType
+    """Output only. What it does."""
+    currency: _builtins.str
+    """Output only. The currency; empty for kinds without points."""
+    description: _builtins.str
+    """Output only. What it was, in words: the kind, the rule or event or operator's reason, and limits
+    that cut it.
+    """
+    points: _builtins.int
+    """Output only. The net change, signed."""
+    balance: _builtins.int
+    """Output only. The balance of the currency after it: available + pending + held − debt."""
+    available: _builtins.int
+    """Output only. The displayed balance after it: available − debt."""
+    reference: _builtins.str
+    """Output only. The caller's own reference."""
+    attributed_member: _builtins.str
+    """Output only. Of a group or a fleet: whose doing it was."""
+    finance_account: _builtins.str
+    """Output only. Of a redemption: the account of the general ledger that bears it, as configured
+    (`redemption.account`).
+    """
+    cost_center: _builtins.str
+    """Output only. Of a redemption: the cost centre, as configured (`redemption.cost_center`)."""
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When the ledger learned it."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it counts."""
+
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """Output only. The local date of the effective time in the program's zone."""
+
+    @_builtins.property
+    def value(self) -> _money_pb2.Money:
+        """Output only. Of a redemption: what the points were worth; unset where the program has no rate."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        posting: _builtins.str = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        date: _date_pb2.Date | None = ...,
+        kind: _resources_pb2.Entry.Kind.ValueType = ...,
+        currency: _builtins.str = ...,
+        description: _builtins.str = ...,
+        points: _builtins.int = ...,
+        balance: _builtins.int = ...,
+        available: _builtins.int = ...,
+        reference: _builtins.str = ...,
+        attributed_member: _builtins.str = ...,
+        finance_account: _builtins.str = ...,
+        cost_center: _builtins.str = ...,
+        value: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "effective_time", b"effective_time", "record_time", b"record_time", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "available", b"available", "balance", b"balance", "cost_center", b"cost_center", "currency", b"currency", "date", b"date", "description", b"description", "effective_time", b"effective_time", "finance_account", b"finance_account", "kind", b"kind", "points", b"points", "posting", b"posting", "record_time", b"record_time", "reference", b"reference", "sequence", b"sequence", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementLine: _TypeAlias = StatementLine  # noqa: Y015
+
+@_typing.final
+class StatementBalance(_message.Message):
+    """What a balance was at one end of a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OPENING_FIELD_NUMBER: _builtins.int
+    CLOSING_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """Output only. The currency."""
+    @_builtins.property
+    def opening(self) -> _resources_pb2.Amounts:
+        """Output only. Before the first line asked for."""
+
+    @_builtins.property
+    def closing(self) -> _resources_pb2.Amounts:
+        """Output only. After the last line before `end_time`."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        opening: _resources_pb2.Amounts | None = ...,
+        closing: _resources_pb2.Amounts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "opening", b"opening"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "currency", b"currency", "opening", b"opening"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementBalance: _TypeAlias = StatementBalance  # noqa: Y015
+
+@_typing.final
+class GetStatementResponse(_message.Message):
+    """Answer of `GetStatement`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BALANCES_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Output only. For the next page; empty on the last one."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementLine]:
+        """Output only. Lines, oldest first."""
+
+    @_builtins.property
+    def balances(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementBalance]:
+        """Output only. Opening and closing balance of each currency, of the whole statement."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___StatementLine] | None = ...,
+        next_page_token: _builtins.str = ...,
+        balances: _abc.Iterable[Global___StatementBalance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "lines", b"lines", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
+
+@_typing.final
+class AsOf(_message.Message):
+    """An instant in the past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """What it was on a date: everything that counts at or before this instant, whenever it was learned."""
+
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """What was known at this instant: what was recorded at or before it, settled to it."""
+
+    def __init__(
+        self,
+        *,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "instant", b"instant", "record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "instant", b"instant", "record_time", b"record_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_instant: _TypeAlias = _typing.Literal["effective_time", "record_time"]  # noqa: Y015
+    _WhichOneofArgType_instant: _TypeAlias = _typing.Literal["instant", b"instant"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_instant) -> _WhichOneofReturnType_instant | None: ...
+
+Global___AsOf: _TypeAlias = AsOf  # noqa: Y015
+
+@_typing.final
 class GetAccountRequest(_message.Message):
     """Request of `GetAccount`."""
 
@@ -835,13 +2094,23 @@ class GetAccountRequest(_message.Message):
     PROGRAM_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
     """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    own: _builtins.bool
+    """Optional. The member's own account, where it is linked to another. Default: the one that its
+    points are in.
+    """
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.CounterWindow]:
         """Optional. Counter windows to sum; at most 100."""
+
+    @_builtins.property
+    def as_of(self) -> Global___AsOf:
+        """Optional. What the member had at an instant instead of now; counters are those of now."""
 
     def __init__(
         self,
@@ -849,10 +2118,12 @@ class GetAccountRequest(_message.Message):
         program: _builtins.str = ...,
         member: _builtins.str = ...,
         windows: _abc.Iterable[_resources_pb2.CounterWindow] | None = ...,
+        as_of: Global___AsOf | None = ...,
+        own: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "program", b"program", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "member", b"member", "own", b"own", "program", b"program", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -867,8 +2138,14 @@ class BatchGetAccountsRequest(_message.Message):
     PROGRAM_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
+    own: _builtins.bool
+    """Optional. The member's own account, where it is linked to another. Default: the one that its
+    points are in.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. The members: 1 to 1,000."""
@@ -877,16 +2154,22 @@ class BatchGetAccountsRequest(_message.Message):
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.CounterWindow]:
         """Optional. Counter windows to sum; at most 100."""
 
+    @_builtins.property
+    def as_of(self) -> Global___AsOf:
+        """Optional. What the member had at an instant instead of now; counters are those of now."""
+
     def __init__(
         self,
         *,
         program: _builtins.str = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
         windows: _abc.Iterable[_resources_pb2.CounterWindow] | None = ...,
+        as_of: Global___AsOf | None = ...,
+        own: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "program", b"program", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "members", b"members", "own", b"own", "program", b"program", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,6 +80,61 @@ class LedgerServiceStub:
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchPostRequest.SerializeToString,
                 response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchPostResponse.FromString,
                 _registered_method=True)
+        self.CreateHold = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/CreateHold',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CreateHoldRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CreateHoldResponse.FromString,
+                _registered_method=True)
+        self.CaptureHold = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/CaptureHold',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CaptureHoldRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CaptureHoldResponse.FromString,
+                _registered_method=True)
+        self.ReleaseHold = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/ReleaseHold',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReleaseHoldRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReleaseHoldResponse.FromString,
+                _registered_method=True)
+        self.GetHold = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/GetHold',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetHoldRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_resources__pb2.Hold.FromString,
+                _registered_method=True)
+        self.ListHolds = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/ListHolds',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListHoldsRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListHoldsResponse.FromString,
+                _registered_method=True)
+        self.ActivatePending = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/ActivatePending',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ActivatePendingRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ActivatePendingResponse.FromString,
+                _registered_method=True)
+        self.ReversePosting = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/ReversePosting',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReversePostingRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReversePostingResponse.FromString,
+                _registered_method=True)
+        self.TransferPoints = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/TransferPoints',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.TransferPointsRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.TransferPointsResponse.FromString,
+                _registered_method=True)
+        self.RedeemAcrossPrograms = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/RedeemAcrossPrograms',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.RedeemAcrossProgramsRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.RedeemAcrossProgramsResponse.FromString,
+                _registered_method=True)
+        self.QuoteRedemption = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/QuoteRedemption',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.QuoteRedemptionRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.QuoteRedemptionResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/GetStatement',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/loyalty.ledger.v1.LedgerService/GetAccount',
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetAccountRequest.SerializeToString,
@@ -205,8 +260,129 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateHold(self, request, context):
+        """Sets points aside until they are captured, released, or the deadline passes. They are drawn like
+        a redemption's, and do not expire while they are held.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+        PERMISSION_MISSING, PROGRAM_INACTIVE, CURRENCY_NOT_FOUND, IN_DEBT, BELOW_MINIMUM_BALANCE,
+        NOT_A_MULTIPLE_OF_STEP, INSUFFICIENT_POINTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CaptureHold(self, request, context):
+        """Redeems held points, all or part of them; the rest is released. A hold is captured once.
+
+        Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN, HOLD_CLOSED, INSUFFICIENT_POINTS (more than is held).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseHold(self, request, context):
+        """Gives held points back. Those whose expiry passed meanwhile expire at once.
+
+        Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN, HOLD_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHold(self, request, context):
+        """Answers one hold as it stands.
+
+        Refusals: HOLD_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHolds(self, request, context):
+        """Lists a member's holds, newest first; by default only the open ones.
+
+        Refusals: INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivatePending(self, request, context):
+        """Makes pending points spendable at once. Their expiry counts from now.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+        SETTING_OFF (`points.pending_conversion`), CURRENCY_NOT_FOUND, POSTING_NOT_FOUND,
+        NOTHING_PENDING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReversePosting(self, request, context):
+        """Takes back an earning and what it counted, or gives back a redemption; all that is left of it, or
+        a part, again and again up to the original.
+
+        Points of an earning are taken from its own lot, then by `returns.policy`; what could not be
+        taken stays a claim on the lot. Points of a redemption come back to the lots they came from,
+        the last drawn first. A redemption across programs comes back to every program that it took from.
+
+        Refusals: POSTING_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN, NOT_REVERSIBLE, SETTING_OFF (`redemption.reversal`, for cause OPERATOR),
+        REVERSAL_EXCEEDS, POINTS_OVERFLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferPoints(self, request, context):
+        """Gives available points to another member of the program, in one commit. The lots' expiry stays.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN (of
+        either), PERMISSION_MISSING, SETTING_OFF (`transfer.enabled`), CURRENCY_NOT_FOUND, IN_DEBT,
+        LIMIT_REACHED (`transfer.minimum`, `transfer.maximum`, `transfer.monthly_count`,
+        `transfer.monthly_points`), INSUFFICIENT_POINTS, LIMIT_REACHED (`points.maximum_balance` of
+        the recipient), POINTS_OVERFLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedeemAcrossPrograms(self, request, context):
+        """Spends points of the member's accounts in several programs in one commit, and answers with the
+        part of each.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+        PERMISSION_MISSING, SETTING_OFF (`redemption.across_programs`, in any of the programs),
+        PROGRAM_INACTIVE, IN_DEBT, INSUFFICIENT_POINTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuoteRedemption(self, request, context):
+        """Answers what a redemption would take and be worth, or why it would be refused.
+
+        Refusals: CURRENCY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """Answers a member's statement: every change with its date, kind, description, points and the
+        balance after it, oldest first, between two record times.
+
+        Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAccount(self, request, context):
-        """Answers what a member has at the program's now.
+        """Answers what a member has at the program's now, or had.
 
         Refusals: COUNTER_NOT_FOUND, CURRENCY_NOT_FOUND.
         """
@@ -314,6 +490,61 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.BatchPost,
                     request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchPostRequest.FromString,
                     response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchPostResponse.SerializeToString,
+            ),
+            'CreateHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateHold,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CreateHoldRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CreateHoldResponse.SerializeToString,
+            ),
+            'CaptureHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.CaptureHold,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CaptureHoldRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CaptureHoldResponse.SerializeToString,
+            ),
+            'ReleaseHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseHold,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReleaseHoldRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReleaseHoldResponse.SerializeToString,
+            ),
+            'GetHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHold,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetHoldRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_resources__pb2.Hold.SerializeToString,
+            ),
+            'ListHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHolds,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListHoldsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListHoldsResponse.SerializeToString,
+            ),
+            'ActivatePending': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivatePending,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ActivatePendingRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ActivatePendingResponse.SerializeToString,
+            ),
+            'ReversePosting': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReversePosting,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReversePostingRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReversePostingResponse.SerializeToString,
+            ),
+            'TransferPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferPoints,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.TransferPointsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.TransferPointsResponse.SerializeToString,
+            ),
+            'RedeemAcrossPrograms': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeemAcrossPrograms,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.RedeemAcrossProgramsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.RedeemAcrossProgramsResponse.SerializeToString,
+            ),
+            'QuoteRedemption': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuoteRedemption,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.QuoteRedemptionRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.QuoteRedemptionResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetStatementRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetStatementResponse.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -533,6 +764,303 @@ class LedgerService:
             '/loyalty.ledger.v1.LedgerService/BatchPost',
             loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchPostRequest.SerializeToString,
             loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchPostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/CreateHold',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CreateHoldRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CreateHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CaptureHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/CaptureHold',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CaptureHoldRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.CaptureHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/ReleaseHold',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReleaseHoldRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReleaseHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/GetHold',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetHoldRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_resources__pb2.Hold.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/ListHolds',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListHoldsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListHoldsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivatePending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/ActivatePending',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ActivatePendingRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ActivatePendingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReversePosting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/ReversePosting',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReversePostingRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ReversePostingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/TransferPoints',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.TransferPointsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.TransferPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeemAcrossPrograms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/RedeemAcrossPrograms',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.RedeemAcrossProgramsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.RedeemAcrossProgramsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuoteRedemption(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/QuoteRedemption',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.QuoteRedemptionRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.QuoteRedemptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/GetStatement',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetStatementRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

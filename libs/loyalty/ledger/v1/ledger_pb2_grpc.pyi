@@ -90,8 +90,85 @@ class LedgerServiceStub:
 
     Refusals: none but the shared ones; each result has its own.
     """
+    CreateHold: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CreateHoldRequest, _ledger_pb2.CreateHoldResponse]
+    """Sets points aside until they are captured, released, or the deadline passes. They are drawn like
+    a redemption's, and do not expire while they are held.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+    PERMISSION_MISSING, PROGRAM_INACTIVE, CURRENCY_NOT_FOUND, IN_DEBT, BELOW_MINIMUM_BALANCE,
+    NOT_A_MULTIPLE_OF_STEP, INSUFFICIENT_POINTS.
+    """
+    CaptureHold: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.CaptureHoldRequest, _ledger_pb2.CaptureHoldResponse]
+    """Redeems held points, all or part of them; the rest is released. A hold is captured once.
+
+    Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN, HOLD_CLOSED, INSUFFICIENT_POINTS (more than is held).
+    """
+    ReleaseHold: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReleaseHoldRequest, _ledger_pb2.ReleaseHoldResponse]
+    """Gives held points back. Those whose expiry passed meanwhile expire at once.
+
+    Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN, HOLD_CLOSED.
+    """
+    GetHold: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetHoldRequest, _resources_pb2.Hold]
+    """Answers one hold as it stands.
+
+    Refusals: HOLD_NOT_FOUND.
+    """
+    ListHolds: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListHoldsRequest, _ledger_pb2.ListHoldsResponse]
+    """Lists a member's holds, newest first; by default only the open ones.
+
+    Refusals: INVALID_PAGE_TOKEN.
+    """
+    ActivatePending: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ActivatePendingRequest, _ledger_pb2.ActivatePendingResponse]
+    """Makes pending points spendable at once. Their expiry counts from now.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+    SETTING_OFF (`points.pending_conversion`), CURRENCY_NOT_FOUND, POSTING_NOT_FOUND,
+    NOTHING_PENDING.
+    """
+    ReversePosting: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ReversePostingRequest, _ledger_pb2.ReversePostingResponse]
+    """Takes back an earning and what it counted, or gives back a redemption; all that is left of it, or
+    a part, again and again up to the original.
+
+    Points of an earning are taken from its own lot, then by `returns.policy`; what could not be
+    taken stays a claim on the lot. Points of a redemption come back to the lots they came from,
+    the last drawn first. A redemption across programs comes back to every program that it took from.
+
+    Refusals: POSTING_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN, NOT_REVERSIBLE, SETTING_OFF (`redemption.reversal`, for cause OPERATOR),
+    REVERSAL_EXCEEDS, POINTS_OVERFLOW.
+    """
+    TransferPoints: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.TransferPointsRequest, _ledger_pb2.TransferPointsResponse]
+    """Gives available points to another member of the program, in one commit. The lots' expiry stays.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN (of
+    either), PERMISSION_MISSING, SETTING_OFF (`transfer.enabled`), CURRENCY_NOT_FOUND, IN_DEBT,
+    LIMIT_REACHED (`transfer.minimum`, `transfer.maximum`, `transfer.monthly_count`,
+    `transfer.monthly_points`), INSUFFICIENT_POINTS, LIMIT_REACHED (`points.maximum_balance` of
+    the recipient), POINTS_OVERFLOW.
+    """
+    RedeemAcrossPrograms: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.RedeemAcrossProgramsRequest, _ledger_pb2.RedeemAcrossProgramsResponse]
+    """Spends points of the member's accounts in several programs in one commit, and answers with the
+    part of each.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+    PERMISSION_MISSING, SETTING_OFF (`redemption.across_programs`, in any of the programs),
+    PROGRAM_INACTIVE, IN_DEBT, INSUFFICIENT_POINTS.
+    """
+    QuoteRedemption: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.QuoteRedemptionRequest, _ledger_pb2.QuoteRedemptionResponse]
+    """Answers what a redemption would take and be worth, or why it would be refused.
+
+    Refusals: CURRENCY_NOT_FOUND.
+    """
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStatementRequest, _ledger_pb2.GetStatementResponse]
+    """Answers a member's statement: every change with its date, kind, description, points and the
+    balance after it, oldest first, between two record times.
+
+    Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+    """
     GetAccount: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetAccountRequest, _resources_pb2.Account]
-    """Answers what a member has at the program's now.
+    """Answers what a member has at the program's now, or had.
 
     Refusals: COUNTER_NOT_FOUND, CURRENCY_NOT_FOUND.
     """
@@ -197,8 +274,85 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
 
     Refusals: none but the shared ones; each result has its own.
     """
+    CreateHold: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CreateHoldRequest, _ledger_pb2.CreateHoldResponse]  # type: ignore[assignment]
+    """Sets points aside until they are captured, released, or the deadline passes. They are drawn like
+    a redemption's, and do not expire while they are held.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+    PERMISSION_MISSING, PROGRAM_INACTIVE, CURRENCY_NOT_FOUND, IN_DEBT, BELOW_MINIMUM_BALANCE,
+    NOT_A_MULTIPLE_OF_STEP, INSUFFICIENT_POINTS.
+    """
+    CaptureHold: _aio.UnaryUnaryMultiCallable[_ledger_pb2.CaptureHoldRequest, _ledger_pb2.CaptureHoldResponse]  # type: ignore[assignment]
+    """Redeems held points, all or part of them; the rest is released. A hold is captured once.
+
+    Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN, HOLD_CLOSED, INSUFFICIENT_POINTS (more than is held).
+    """
+    ReleaseHold: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReleaseHoldRequest, _ledger_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
+    """Gives held points back. Those whose expiry passed meanwhile expire at once.
+
+    Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN, HOLD_CLOSED.
+    """
+    GetHold: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetHoldRequest, _resources_pb2.Hold]  # type: ignore[assignment]
+    """Answers one hold as it stands.
+
+    Refusals: HOLD_NOT_FOUND.
+    """
+    ListHolds: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListHoldsRequest, _ledger_pb2.ListHoldsResponse]  # type: ignore[assignment]
+    """Lists a member's holds, newest first; by default only the open ones.
+
+    Refusals: INVALID_PAGE_TOKEN.
+    """
+    ActivatePending: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ActivatePendingRequest, _ledger_pb2.ActivatePendingResponse]  # type: ignore[assignment]
+    """Makes pending points spendable at once. Their expiry counts from now.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+    SETTING_OFF (`points.pending_conversion`), CURRENCY_NOT_FOUND, POSTING_NOT_FOUND,
+    NOTHING_PENDING.
+    """
+    ReversePosting: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReversePostingRequest, _ledger_pb2.ReversePostingResponse]  # type: ignore[assignment]
+    """Takes back an earning and what it counted, or gives back a redemption; all that is left of it, or
+    a part, again and again up to the original.
+
+    Points of an earning are taken from its own lot, then by `returns.policy`; what could not be
+    taken stays a claim on the lot. Points of a redemption come back to the lots they came from,
+    the last drawn first. A redemption across programs comes back to every program that it took from.
+
+    Refusals: POSTING_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN, NOT_REVERSIBLE, SETTING_OFF (`redemption.reversal`, for cause OPERATOR),
+    REVERSAL_EXCEEDS, POINTS_OVERFLOW.
+    """
+    TransferPoints: _aio.UnaryUnaryMultiCallable[_ledger_pb2.TransferPointsRequest, _ledger_pb2.TransferPointsResponse]  # type: ignore[assignment]
+    """Gives available points to another member of the program, in one commit. The lots' expiry stays.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN (of
+    either), PERMISSION_MISSING, SETTING_OFF (`transfer.enabled`), CURRENCY_NOT_FOUND, IN_DEBT,
+    LIMIT_REACHED (`transfer.minimum`, `transfer.maximum`, `transfer.monthly_count`,
+    `transfer.monthly_points`), INSUFFICIENT_POINTS, LIMIT_REACHED (`points.maximum_balance` of
+    the recipient), POINTS_OVERFLOW.
+    """
+    RedeemAcrossPrograms: _aio.UnaryUnaryMultiCallable[_ledger_pb2.RedeemAcrossProgramsRequest, _ledger_pb2.RedeemAcrossProgramsResponse]  # type: ignore[assignment]
+    """Spends points of the member's accounts in several programs in one commit, and answers with the
+    part of each.
+
+    Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+    PERMISSION_MISSING, SETTING_OFF (`redemption.across_programs`, in any of the programs),
+    PROGRAM_INACTIVE, IN_DEBT, INSUFFICIENT_POINTS.
+    """
+    QuoteRedemption: _aio.UnaryUnaryMultiCallable[_ledger_pb2.QuoteRedemptionRequest, _ledger_pb2.QuoteRedemptionResponse]  # type: ignore[assignment]
+    """Answers what a redemption would take and be worth, or why it would be refused.
+
+    Refusals: CURRENCY_NOT_FOUND.
+    """
+    GetStatement: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStatementRequest, _ledger_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """Answers a member's statement: every change with its date, kind, description, points and the
+    balance after it, oldest first, between two record times.
+
+    Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+    """
     GetAccount: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetAccountRequest, _resources_pb2.Account]  # type: ignore[assignment]
-    """Answers what a member has at the program's now.
+    """Answers what a member has at the program's now, or had.
 
     Refusals: COUNTER_NOT_FOUND, CURRENCY_NOT_FOUND.
     """
@@ -339,12 +493,155 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CreateHold(
+        self,
+        request: _ledger_pb2.CreateHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.CreateHoldResponse, _abc.Awaitable[_ledger_pb2.CreateHoldResponse]]:
+        """Sets points aside until they are captured, released, or the deadline passes. They are drawn like
+        a redemption's, and do not expire while they are held.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+        PERMISSION_MISSING, PROGRAM_INACTIVE, CURRENCY_NOT_FOUND, IN_DEBT, BELOW_MINIMUM_BALANCE,
+        NOT_A_MULTIPLE_OF_STEP, INSUFFICIENT_POINTS.
+        """
+
+    @_abc_1.abstractmethod
+    def CaptureHold(
+        self,
+        request: _ledger_pb2.CaptureHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.CaptureHoldResponse, _abc.Awaitable[_ledger_pb2.CaptureHoldResponse]]:
+        """Redeems held points, all or part of them; the rest is released. A hold is captured once.
+
+        Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN, HOLD_CLOSED, INSUFFICIENT_POINTS (more than is held).
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseHold(
+        self,
+        request: _ledger_pb2.ReleaseHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ReleaseHoldResponse, _abc.Awaitable[_ledger_pb2.ReleaseHoldResponse]]:
+        """Gives held points back. Those whose expiry passed meanwhile expire at once.
+
+        Refusals: HOLD_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN, HOLD_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHold(
+        self,
+        request: _ledger_pb2.GetHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Hold, _abc.Awaitable[_resources_pb2.Hold]]:
+        """Answers one hold as it stands.
+
+        Refusals: HOLD_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHolds(
+        self,
+        request: _ledger_pb2.ListHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ListHoldsResponse, _abc.Awaitable[_ledger_pb2.ListHoldsResponse]]:
+        """Lists a member's holds, newest first; by default only the open ones.
+
+        Refusals: INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ActivatePending(
+        self,
+        request: _ledger_pb2.ActivatePendingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ActivatePendingResponse, _abc.Awaitable[_ledger_pb2.ActivatePendingResponse]]:
+        """Makes pending points spendable at once. Their expiry counts from now.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+        SETTING_OFF (`points.pending_conversion`), CURRENCY_NOT_FOUND, POSTING_NOT_FOUND,
+        NOTHING_PENDING.
+        """
+
+    @_abc_1.abstractmethod
+    def ReversePosting(
+        self,
+        request: _ledger_pb2.ReversePostingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ReversePostingResponse, _abc.Awaitable[_ledger_pb2.ReversePostingResponse]]:
+        """Takes back an earning and what it counted, or gives back a redemption; all that is left of it, or
+        a part, again and again up to the original.
+
+        Points of an earning are taken from its own lot, then by `returns.policy`; what could not be
+        taken stays a claim on the lot. Points of a redemption come back to the lots they came from,
+        the last drawn first. A redemption across programs comes back to every program that it took from.
+
+        Refusals: POSTING_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN, NOT_REVERSIBLE, SETTING_OFF (`redemption.reversal`, for cause OPERATOR),
+        REVERSAL_EXCEEDS, POINTS_OVERFLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def TransferPoints(
+        self,
+        request: _ledger_pb2.TransferPointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.TransferPointsResponse, _abc.Awaitable[_ledger_pb2.TransferPointsResponse]]:
+        """Gives available points to another member of the program, in one commit. The lots' expiry stays.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN (of
+        either), PERMISSION_MISSING, SETTING_OFF (`transfer.enabled`), CURRENCY_NOT_FOUND, IN_DEBT,
+        LIMIT_REACHED (`transfer.minimum`, `transfer.maximum`, `transfer.monthly_count`,
+        `transfer.monthly_points`), INSUFFICIENT_POINTS, LIMIT_REACHED (`points.maximum_balance` of
+        the recipient), POINTS_OVERFLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def RedeemAcrossPrograms(
+        self,
+        request: _ledger_pb2.RedeemAcrossProgramsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.RedeemAcrossProgramsResponse, _abc.Awaitable[_ledger_pb2.RedeemAcrossProgramsResponse]]:
+        """Spends points of the member's accounts in several programs in one commit, and answers with the
+        part of each.
+
+        Refusals: REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN,
+        PERMISSION_MISSING, SETTING_OFF (`redemption.across_programs`, in any of the programs),
+        PROGRAM_INACTIVE, IN_DEBT, INSUFFICIENT_POINTS.
+        """
+
+    @_abc_1.abstractmethod
+    def QuoteRedemption(
+        self,
+        request: _ledger_pb2.QuoteRedemptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.QuoteRedemptionResponse, _abc.Awaitable[_ledger_pb2.QuoteRedemptionResponse]]:
+        """Answers what a redemption would take and be worth, or why it would be refused.
+
+        Refusals: CURRENCY_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _ledger_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetStatementResponse, _abc.Awaitable[_ledger_pb2.GetStatementResponse]]:
+        """Answers a member's statement: every change with its date, kind, description, points and the
+        balance after it, oldest first, between two record times.
+
+        Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
     def GetAccount(
         self,
         request: _ledger_pb2.GetAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Account, _abc.Awaitable[_resources_pb2.Account]]:
-        """Answers what a member has at the program's now.
+        """Answers what a member has at the program's now, or had.
 
         Refusals: COUNTER_NOT_FOUND, CURRENCY_NOT_FOUND.
         """

@@ -54,6 +54,33 @@ class Account(_message.Message):
     FROZEN: Account.State.ValueType  # 2
     """Points do not move until it is unfrozen."""
 
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Account._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Account._Kind.ValueType  # 0
+        """Never sent."""
+        PERSON: Account._Kind.ValueType  # 1
+        """A person's."""
+        GROUP: Account._Kind.ValueType  # 2
+        """Shared by the members of a group."""
+        FLEET: Account._Kind.ValueType  # 3
+        """A company's, for its vehicles and drivers."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """Whose account it is."""
+
+    KIND_UNSPECIFIED: Account.Kind.ValueType  # 0
+    """Never sent."""
+    PERSON: Account.Kind.ValueType  # 1
+    """A person's."""
+    GROUP: Account.Kind.ValueType  # 2
+    """Shared by the members of a group."""
+    FLEET: Account.Kind.ValueType  # 3
+    """A company's, for its vehicles and drivers."""
+
     PROGRAM_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -64,6 +91,9 @@ class Account(_message.Message):
     ENROL_TIME_FIELD_NUMBER: _builtins.int
     LAST_ACTIVITY_TIME_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ADDRESSED_MEMBER_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Output only. The program."""
     member: _builtins.str
@@ -74,6 +104,14 @@ class Account(_message.Message):
     """Output only. Counts the commands applied to the account; settlements do not count."""
     sequence: _builtins.int
     """Output only. The number of entries; entries are numbered from 1 without gaps."""
+    kind: Global___Account.Kind.ValueType
+    """Output only. Whether it is a person's or shared."""
+    addressed_member: _builtins.str
+    """Output only. The member addressed, where its points are in this account of another member, of a
+    group or of a fleet; else empty.
+    """
+    group: _builtins.str
+    """Output only. The group or fleet that the member of this account belongs to; else empty."""
     @_builtins.property
     def balances(self) -> _containers.RepeatedCompositeFieldContainer[Global___Balance]:
         """Output only. One balance a currency that was ever touched, ordered by currency; the program's
@@ -109,10 +147,13 @@ class Account(_message.Message):
         enrol_time: _timestamp_pb2.Timestamp | None = ...,
         last_activity_time: _timestamp_pb2.Timestamp | None = ...,
         counters: _abc.Iterable[Global___CounterValue] | None = ...,
+        kind: Global___Account.Kind.ValueType = ...,
+        addressed_member: _builtins.str = ...,
+        group: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enrol_time", b"enrol_time", "last_activity_time", b"last_activity_time", "read_time", b"read_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "counters", b"counters", "enrol_time", b"enrol_time", "last_activity_time", b"last_activity_time", "member", b"member", "program", b"program", "read_time", b"read_time", "sequence", b"sequence", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addressed_member", b"addressed_member", "balances", b"balances", "counters", b"counters", "enrol_time", b"enrol_time", "group", b"group", "kind", b"kind", "last_activity_time", b"last_activity_time", "member", b"member", "program", b"program", "read_time", b"read_time", "sequence", b"sequence", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -238,6 +279,8 @@ class Posting(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    ACCOUNT_MEMBER_FIELD_NUMBER: _builtins.int
+    PEER_POSTING_FIELD_NUMBER: _builtins.int
     posting: _builtins.str
     """Output only. UUIDv7; empty where `validate_only` was asked for."""
     program: _builtins.str
@@ -254,6 +297,12 @@ class Posting(_message.Message):
     """Output only. Who asked for it: the actor of the caller's credential; empty for a settlement."""
     reference: _builtins.str
     """Output only. The caller's own reference, such as an order number."""
+    account_member: _builtins.str
+    """Output only. Where the member's points are in another account: whose account it is."""
+    peer_posting: _builtins.str
+    """Output only. The posting of another account that belongs together with it: the other side of a
+    transfer or a move, or the posting addressed by a redemption across programs; else empty.
+    """
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it counts."""
@@ -280,14 +329,111 @@ class Posting(_message.Message):
         actor: _builtins.str = ...,
         reference: _builtins.str = ...,
         entries: _abc.Iterable[Global___Entry] | None = ...,
+        account_member: _builtins.str = ...,
+        peer_posting: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "effective_time", b"effective_time", "entries", b"entries", "member", b"member", "posting", b"posting", "program", b"program", "record_time", b"record_time", "reference", b"reference", "request_id", b"request_id", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_member", b"account_member", "actor", b"actor", "effective_time", b"effective_time", "entries", b"entries", "member", b"member", "peer_posting", b"peer_posting", "posting", b"posting", "program", b"program", "record_time", b"record_time", "reference", b"reference", "request_id", b"request_id", "revision", b"revision", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Posting: _TypeAlias = Posting  # noqa: Y015
+
+@_typing.final
+class Hold(_message.Message):
+    """Points set aside until they are captured, released or lapse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Hold._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Hold._State.ValueType  # 0
+        """Never sent."""
+        OPEN: Hold._State.ValueType  # 1
+        """Points are set aside."""
+        CAPTURED: Hold._State.ValueType  # 2
+        """Points were redeemed; what was not was released."""
+        RELEASED: Hold._State.ValueType  # 3
+        """Points were given back."""
+        LAPSED: Hold._State.ValueType  # 4
+        """The deadline passed; points came back by themselves."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """How a hold stands."""
+
+    STATE_UNSPECIFIED: Hold.State.ValueType  # 0
+    """Never sent."""
+    OPEN: Hold.State.ValueType  # 1
+    """Points are set aside."""
+    CAPTURED: Hold.State.ValueType  # 2
+    """Points were redeemed; what was not was released."""
+    RELEASED: Hold.State.ValueType  # 3
+    """Points were given back."""
+    LAPSED: Hold.State.ValueType  # 4
+    """The deadline passed; points came back by themselves."""
+
+    HOLD_FIELD_NUMBER: _builtins.int
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    CAPTURED_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    DRAWS_FIELD_NUMBER: _builtins.int
+    hold: _builtins.str
+    """Output only. The hold's UUID: that of the posting that made it."""
+    program: _builtins.str
+    """Output only. The program."""
+    member: _builtins.str
+    """Output only. The member."""
+    state: Global___Hold.State.ValueType
+    """Output only. How it stands."""
+    currency: _builtins.str
+    """Output only. The currency's id."""
+    points: _builtins.int
+    """Output only. Points set aside."""
+    captured: _builtins.int
+    """Output only. Points that were redeemed; 0 unless captured."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was made."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Its deadline."""
+
+    @_builtins.property
+    def draws(self) -> _containers.RepeatedCompositeFieldContainer[Global___Draw]:
+        """Output only. The lots that points were set aside of, in the order drawn."""
+
+    def __init__(
+        self,
+        *,
+        hold: _builtins.str = ...,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        state: Global___Hold.State.ValueType = ...,
+        currency: _builtins.str = ...,
+        points: _builtins.int = ...,
+        captured: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        draws: _abc.Iterable[Global___Draw] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captured", b"captured", "create_time", b"create_time", "currency", b"currency", "draws", b"draws", "expire_time", b"expire_time", "hold", b"hold", "member", b"member", "points", b"points", "program", b"program", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
@@ -319,6 +465,40 @@ class Entry(_message.Message):
         """Points expired."""
         COUNTED: Entry._Kind.ValueType  # 8
         """A counter counted; 0 points."""
+        HELD: Entry._Kind.ValueType  # 9
+        """Available points were set aside; 0 points."""
+        CAPTURED: Entry._Kind.ValueType  # 10
+        """Held points were redeemed."""
+        RELEASED: Entry._Kind.ValueType  # 11
+        """Held points became available again; 0 points."""
+        LAPSED: Entry._Kind.ValueType  # 12
+        """Held points became available again at the hold's deadline; 0 points."""
+        EARNING_REVERSED: Entry._Kind.ValueType  # 13
+        """Earned points were taken back."""
+        REDEMPTION_RESTORED: Entry._Kind.ValueType  # 14
+        """Redeemed points came back to their lots."""
+        COUNT_REVERSED: Entry._Kind.ValueType  # 15
+        """A counter was set back; 0 points."""
+        TRANSFERRED_OUT: Entry._Kind.ValueType  # 16
+        """Points given to another member."""
+        TRANSFERRED_IN: Entry._Kind.ValueType  # 17
+        """Points received from another member; makes a lot."""
+        DEBT_REPAID: Entry._Kind.ValueType  # 18
+        """Available points repaid debt; 0 points."""
+        FROZEN: Entry._Kind.ValueType  # 19
+        """The member was frozen; 0 points."""
+        UNFROZEN: Entry._Kind.ValueType  # 20
+        """The member was unfrozen; 0 points."""
+        EXPIRY_NOTICED: Entry._Kind.ValueType  # 21
+        """Points will expire within the days of notice; 0 points, `requested` is how many."""
+        MOVED_OUT: Entry._Kind.ValueType  # 22
+        """Points left with a merge, or for or from a group."""
+        MOVED_IN: Entry._Kind.ValueType  # 23
+        """Points came with a merge, or into or from a group; makes a lot, or brings debt."""
+        LINKED: Entry._Kind.ValueType  # 24
+        """From here on the member's postings land in another account; 0 points."""
+        UNLINKED: Entry._Kind.ValueType  # 25
+        """From here on the member's postings land in its own account again; 0 points."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What a line does."""
@@ -341,6 +521,40 @@ class Entry(_message.Message):
     """Points expired."""
     COUNTED: Entry.Kind.ValueType  # 8
     """A counter counted; 0 points."""
+    HELD: Entry.Kind.ValueType  # 9
+    """Available points were set aside; 0 points."""
+    CAPTURED: Entry.Kind.ValueType  # 10
+    """Held points were redeemed."""
+    RELEASED: Entry.Kind.ValueType  # 11
+    """Held points became available again; 0 points."""
+    LAPSED: Entry.Kind.ValueType  # 12
+    """Held points became available again at the hold's deadline; 0 points."""
+    EARNING_REVERSED: Entry.Kind.ValueType  # 13
+    """Earned points were taken back."""
+    REDEMPTION_RESTORED: Entry.Kind.ValueType  # 14
+    """Redeemed points came back to their lots."""
+    COUNT_REVERSED: Entry.Kind.ValueType  # 15
+    """A counter was set back; 0 points."""
+    TRANSFERRED_OUT: Entry.Kind.ValueType  # 16
+    """Points given to another member."""
+    TRANSFERRED_IN: Entry.Kind.ValueType  # 17
+    """Points received from another member; makes a lot."""
+    DEBT_REPAID: Entry.Kind.ValueType  # 18
+    """Available points repaid debt; 0 points."""
+    FROZEN: Entry.Kind.ValueType  # 19
+    """The member was frozen; 0 points."""
+    UNFROZEN: Entry.Kind.ValueType  # 20
+    """The member was unfrozen; 0 points."""
+    EXPIRY_NOTICED: Entry.Kind.ValueType  # 21
+    """Points will expire within the days of notice; 0 points, `requested` is how many."""
+    MOVED_OUT: Entry.Kind.ValueType  # 22
+    """Points left with a merge, or for or from a group."""
+    MOVED_IN: Entry.Kind.ValueType  # 23
+    """Points came with a merge, or into or from a group; makes a lot, or brings debt."""
+    LINKED: Entry.Kind.ValueType  # 24
+    """From here on the member's postings land in another account; 0 points."""
+    UNLINKED: Entry.Kind.ValueType  # 25
+    """From here on the member's postings land in its own account again; 0 points."""
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
     POSTING_FIELD_NUMBER: _builtins.int
@@ -365,6 +579,11 @@ class Entry(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    RELATED_FIELD_NUMBER: _builtins.int
+    UNRECOVERED_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    COUNTERPART_FIELD_NUMBER: _builtins.int
+    ATTRIBUTED_MEMBER_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Output only. The place in the account's history, from 1."""
     posting: _builtins.str
@@ -393,6 +612,16 @@ class Entry(_message.Message):
     """Output only. The caller's own reference."""
     actor: _builtins.str
     """Output only. Who asked for it."""
+    related: _builtins.int
+    """Output only. Sequence of the entry that this one refers to: the hold's, or the one reversed; else 0."""
+    unrecovered: _builtins.int
+    """Output only. Of kind EARNING_REVERSED: points that could not be taken, which stay a claim."""
+    expired: _builtins.int
+    """Output only. Of kind EARNING_REVERSED: points of it that had expired unspent."""
+    counterpart: _builtins.str
+    """Output only. The other member of a transfer or a move."""
+    attributed_member: _builtins.str
+    """Output only. In an account of several members: whose doing it was."""
     @_builtins.property
     def change(self) -> Global___Amounts:
         """Output only. How the four numbers of the balance changed."""
@@ -411,7 +640,7 @@ class Entry(_message.Message):
 
     @_builtins.property
     def draws(self) -> _containers.RepeatedCompositeFieldContainer[Global___Draw]:
-        """Output only. The lots that a debit or an expiry drew from, in the order drawn."""
+        """Output only. The lots that points were taken from or given back to, in that order."""
 
     @_builtins.property
     def forfeits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forfeit]:
@@ -455,10 +684,15 @@ class Entry(_message.Message):
         request_id: _builtins.str = ...,
         reference: _builtins.str = ...,
         actor: _builtins.str = ...,
+        related: _builtins.int = ...,
+        unrecovered: _builtins.int = ...,
+        expired: _builtins.int = ...,
+        counterpart: _builtins.str = ...,
+        attributed_member: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "change", b"change", "effective_time", b"effective_time", "expire_time", b"expire_time", "mature_time", b"mature_time", "record_time", b"record_time", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "change", b"change", "counter", b"counter", "counter_change", b"counter_change", "currency", b"currency", "digest", b"digest", "draws", b"draws", "effective_time", b"effective_time", "expire_time", b"expire_time", "forfeits", b"forfeits", "kind", b"kind", "lot", b"lot", "mature_time", b"mature_time", "points", b"points", "posting", b"posting", "reason", b"reason", "record_time", b"record_time", "reference", b"reference", "request_id", b"request_id", "requested", b"requested", "sequence", b"sequence", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "attributed_member", b"attributed_member", "change", b"change", "counter", b"counter", "counter_change", b"counter_change", "counterpart", b"counterpart", "currency", b"currency", "digest", b"digest", "draws", b"draws", "effective_time", b"effective_time", "expire_time", b"expire_time", "expired", b"expired", "forfeits", b"forfeits", "kind", b"kind", "lot", b"lot", "mature_time", b"mature_time", "points", b"points", "posting", b"posting", "reason", b"reason", "record_time", b"record_time", "reference", b"reference", "related", b"related", "request_id", b"request_id", "requested", b"requested", "sequence", b"sequence", "source", b"source", "unrecovered", b"unrecovered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
