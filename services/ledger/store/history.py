@@ -1,6 +1,6 @@
 """Reading history: postings, entries and lots, and the moves of the stream."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +11,9 @@ from services.ledger.domain.account import Entry, Kind, Limit, Lot, Posting
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of, whole_month
 from services.ledger.store.programs import Connection
+
+# Rows that a long reading fetches at once: few enough that other calls are answered in between.
+PREFETCH = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,13 @@ WHERE e.bucket = $1 AND e.account = $2 AND e.sequence < $3
 ORDER BY e.sequence DESC LIMIT $5
 """
 
-_ENTRIES_ONWARD = f"""
+# All entries of accounts in the order of history, with their postings where those are there.
+_ENTRIES_OF_ACCOUNTS = f"""
 SELECT {_ENTRY_COLUMNS}, {_POSTING_COLUMNS}
-FROM entry e LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
-WHERE e.bucket = $1 AND e.account = $2 AND e.sequence > $3
-ORDER BY e.sequence LIMIT $4
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
+LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
+ORDER BY e.bucket, e.account, e.sequence
 """
 
 _LOT_IDS = """
@@ -89,11 +94,15 @@ ORDER BY l.sequence DESC LIMIT $6
 """
 
 _ALL_LOTS = f"""
-SELECT {LOT_COLUMNS} FROM lot l WHERE l.bucket = $1 AND l.account = $2 ORDER BY l.sequence
+SELECT {LOT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
 """
 
 _ALL_COUNTERS = """
-SELECT counter, month, days FROM counter WHERE bucket = $1 AND account = $2
+SELECT c.bucket, c.account, c.counter, c.month, c.days
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN counter c ON c.bucket = k.bucket AND c.account = k.account
 """
 
 _ENTRY_WIDTH = 31
@@ -216,18 +225,18 @@ async def page_of_entries(
     return result
 
 
-async def entries_onward(
-    connection: Connection, key: Key, after: int, limit: int
-) -> list[tuple[Entry, Posting | None]]:
-    """At most `limit` entries above a sequence, oldest first; None where the posting is missing."""
-    rows = await connection.fetch(_ENTRIES_ONWARD, *key, after, limit)
-    return [
-        (
-            _entry(row),
-            None if row[_ENTRY_WIDTH] is None else _posting(tuple(row)[_ENTRY_WIDTH:]),
-        )
-        for row in rows
-    ]
+async def entries_of_accounts(
+    connection: Connection, keys: Sequence[Key]
+) -> AsyncIterator[tuple[Key, Entry, Posting | None]]:
+    """All entries of accounts, oldest first; None where the posting is missing.
+
+    Reads a part at a time, so it must be in a transaction.
+    """
+    cursor = connection.cursor(_ENTRIES_OF_ACCOUNTS, *_columns(keys), prefetch=PREFETCH)
+    async for row in cursor:
+        missing = row[_ENTRY_WIDTH] is None
+        posting = None if missing else _posting(tuple(row)[_ENTRY_WIDTH:])
+        yield (row[0], row[1]), _entry(row), posting
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +261,23 @@ async def page_of_lots(
     return [StoredLot(lot_of(row), row[15], row[16]) for row in rows]
 
 
-async def all_lots(connection: Connection, key: Key) -> list[Lot]:
-    """All lots of an account, also those of which nothing is left."""
-    return [lot_of(row) for row in await connection.fetch(_ALL_LOTS, *key)]
+async def all_lots(connection: Connection, keys: Sequence[Key]) -> dict[Key, list[Lot]]:
+    """All lots of accounts, also those of which nothing is left."""
+    lots: dict[Key, list[Lot]] = {}
+    for row in await connection.fetch(_ALL_LOTS, *_columns(keys)):
+        lots.setdefault((row[0], row[1]), []).append(lot_of(row))
+    return lots
 
 
-async def all_counters(connection: Connection, key: Key) -> dict[tuple[int, int], list[int]]:
-    """All months of all counters of an account."""
-    rows = await connection.fetch(_ALL_COUNTERS, *key)
-    return {(row[0], row[1]): whole_month(row[2]) for row in rows}
+async def all_counters(
+    connection: Connection, keys: Sequence[Key]
+) -> dict[Key, dict[tuple[int, int], list[int]]]:
+    """All months of all counters of accounts, by (counter, month)."""
+    counters: dict[Key, dict[tuple[int, int], list[int]]] = {}
+    for row in await connection.fetch(_ALL_COUNTERS, *_columns(keys)):
+        counters.setdefault((row[0], row[1]), {})[row[2], row[3]] = whole_month(row[4])
+    return counters
+
+
+def _columns(keys: Sequence[Key]) -> tuple[list[int], list[int]]:
+    return [bucket for bucket, _ in keys], [account for _, account in keys]
