@@ -95,6 +95,8 @@ _RULE_SAID_NO = {
     "MEMBER_NOT_IN_GROUP": ("member", "group"),
     "HOLD_OPEN": ("count",),
     "MEMBER_MERGED": ("member",),
+    "CHECKPOINTS_NOT_KEPT": (),
+    "CHECKPOINTS_BROKEN": ("checkpoint", "problem"),
 }
 
 # Keys that any refusal of an operation within a larger request may add.

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from loyalty.audience.v1 import audience_pb2
 from loyalty.gateway.v1 import credential_pb2, profile_pb2
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2
+from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, proof_pb2
 from loyalty.rules.v1 import earning_pb2, events_pb2
 from loyalty.tiers.v1 import tiers_pb2
 
@@ -19,6 +19,7 @@ EXPOSED: tuple[tuple[FileDescriptor, str], ...] = (
     (ledger_pb2.DESCRIPTOR, "ledger"),
     (account_pb2.DESCRIPTOR, "ledger"),
     (program_pb2.DESCRIPTOR, "ledger"),
+    (proof_pb2.DESCRIPTOR, "ledger"),
     (events_pb2.DESCRIPTOR, "rules"),
     (earning_pb2.DESCRIPTOR, "rules"),
     (tiers_pb2.DESCRIPTOR, "tiers"),

@@ -42,6 +42,13 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
         "GetMember": Scope("members:read"),
         "ListMembers": Scope("members:read"),
     },
+    "loyalty.ledger.v1.ProofService": {
+        "VerifyProgram": Scope("ledger:read"),
+        "CreateCheckpoint": Scope("platform"),
+        "GetCheckpoint": Scope("platform"),
+        "ListCheckpoints": Scope("platform"),
+        "ReadLeaves": Scope("platform"),
+    },
     "loyalty.common.v1.ClockService": {
         "CatchUp": Scope("programs:write"),
         "GetNextDue": Scope("programs:write"),

@@ -166,6 +166,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The account has open holds; capture or release them first. Metadata: `count`."""
     MEMBER_MERGED: _Reason.ValueType  # 125
     """The member was merged into another one. Metadata: `member`."""
+    CHECKPOINTS_NOT_KEPT: _Reason.ValueType  # 130
+    """This ledger keeps no checkpoints: it was not told where."""
+    CHECKPOINTS_BROKEN: _Reason.ValueType  # 131
+    """The file of checkpoints, or the history that it covers, is not what it was; nothing was written.
+    Metadata: `checkpoint`, `problem`.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a call was refused.
@@ -320,4 +326,10 @@ HOLD_OPEN: Reason.ValueType  # 124
 """The account has open holds; capture or release them first. Metadata: `count`."""
 MEMBER_MERGED: Reason.ValueType  # 125
 """The member was merged into another one. Metadata: `member`."""
+CHECKPOINTS_NOT_KEPT: Reason.ValueType  # 130
+"""This ledger keeps no checkpoints: it was not told where."""
+CHECKPOINTS_BROKEN: Reason.ValueType  # 131
+"""The file of checkpoints, or the history that it covers, is not what it was; nothing was written.
+Metadata: `checkpoint`, `problem`.
+"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
