@@ -40,6 +40,10 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
     "loyalty.ledger.v1.AccountService": {
         "EnrolMember": Scope("members:write"),
         "GetMember": Scope("members:read"),
+        "LookupMember": Scope("members:read"),
+        "UpdateMember": Scope("members:write"),
+        "ImportMembers": Scope("members:write"),
+        "EraseMember": Scope("members:write"),
         "ListMembers": Scope("members:read"),
     },
     "loyalty.ledger.v1.ProofService": {

@@ -24,17 +24,23 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from loyalty.ledger.v1 import resources_pb2 as loyalty_dot_ledger_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1floyalty/ledger/v1/account.proto\x12\x11loyalty.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!loyalty/ledger/v1/resources.proto\"\x8a\x01\n\x06Member\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .loyalty.ledger.v1.Account.State\x12.\n\nenrol_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa1\x02\n\x12\x45nrolMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\x12)\n\nrequest_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12P\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\x32\x0b\x08\x80\x83\xd6\xe2\xf7\xff\xff\xff\xff\x01\x12\x1b\n\treference\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\x81\x01\n\x13\x45nrolMemberResponse\x12+\n\x07posting\x18\x01 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Posting\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12+\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Account\"n\n\x10GetMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\"\x83\x01\n\x12ListMembersRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12\x1d\n\tpage_size\x18\t \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"Z\n\x13ListMembersResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.loyalty.ledger.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xaa\x03\n\x0e\x41\x63\x63ountService\x12\x87\x01\n\x0b\x45nrolMember\x12%.loyalty.ledger.v1.EnrolMemberRequest\x1a&.loyalty.ledger.v1.EnrolMemberResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/programs/{program}/members:\x01*\x12\x86\x01\n\tGetMember\x12#.loyalty.ledger.v1.GetMemberRequest\x1a\x19.loyalty.ledger.v1.Member\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/programs/{program}/members/{member}/enrolment\x12\x84\x01\n\x0bListMembers\x12%.loyalty.ledger.v1.ListMembersRequest\x1a&.loyalty.ledger.v1.ListMembersResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/programs/{program}/membersb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1floyalty/ledger/v1/account.proto\x12\x11loyalty.ledger.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a!loyalty/ledger/v1/resources.proto\"\xc7\x01\n\x06Member\x12\x0f\n\x07program\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .loyalty.ledger.v1.Account.State\x12.\n\nenrol_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x62illing_day\x18\x05 \x01(\x05\x12\x18\n\x10identifier_kinds\x18\x06 \x03(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"T\n\nIdentifier\x12+\n\x04kind\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12\x19\n\x05value\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\"\xff\x02\n\x12\x45nrolMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\x12)\n\nrequest_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12P\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\x32\x0b\x08\x80\x83\xd6\xe2\xf7\xff\xff\xff\xff\x01\x12\x1b\n\treference\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12<\n\x0bidentifiers\x18\x10 \x03(\x0b\x32\x1d.loyalty.ledger.v1.IdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12\x1e\n\x0b\x62illing_day\x18\x11 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x1f(\x00\"\x81\x01\n\x13\x45nrolMemberResponse\x12+\n\x07posting\x18\x01 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Posting\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12+\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1a.loyalty.ledger.v1.Account\"n\n\x10GetMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\"\x8f\x01\n\x13LookupMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12+\n\x04kind\x18\x10 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,31}$\x12\x19\n\x05value\x18\x11 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\"/\n\rMemberChanges\x12\x1e\n\x0b\x62illing_day\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x1f(\x00\"\x8a\x03\n\x13UpdateMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x31\n\x07\x63hanges\x18\x10 \x01(\x0b\x32 .loyalty.ledger.v1.MemberChanges\x12/\n\x0bupdate_mask\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x12 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12@\n\x0f\x61\x64\x64_identifiers\x18\x13 \x03(\x0b\x32\x1d.loyalty.ledger.v1.IdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12\x43\n\x12remove_identifiers\x18\x14 \x03(\x0b\x32\x1d.loyalty.ledger.v1.IdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x14\"\xa2\x03\n\x0eOpeningBalance\x12\x30\n\x08\x63urrency\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._~-]{0,64}$\x12 \n\x06points\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01\x12N\n\x0c\x61warded_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\x32\x0b\x08\x80\x83\xd6\xe2\xf7\xff\xff\xff\xff\x01\x12M\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\x32\x0b\x08\x80\x83\xd6\xe2\xf7\xff\xff\xff\xff\x01\x12.\n\x06\x65xpiry\x18\x05 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._~-]{0,64}$:m\xbaHj\x1ah\n\x0eopening.expiry\x12)expire_time and expiry exclude each other\x1a+!has(this.expire_time) || this.expiry == \'\'\"\xf1\x02\n\x0cMemberImport\x12(\n\x06member\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\x12<\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x1d.loyalty.ledger.v1.IdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12L\n\nenrol_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\x32\x0b\x08\x80\x83\xd6\xe2\xf7\xff\xff\xff\xff\x01\x12\x1e\n\x0b\x62illing_day\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x1f(\x00\x12=\n\x08\x62\x61lances\x18\x05 \x03(\x0b\x32!.loyalty.ledger.v1.OpeningBalanceB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x1e\n\x06number\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12,\n\nrequest_id\x18\x07 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([!-~]{1,128})?$\"\xce\x01\n\x14ImportMembersRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x31\n\timport_id\x18\x10 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._~-]{1,64}$\x12:\n\x04rows\x18\x11 \x03(\x0b\x32\x1f.loyalty.ledger.v1.MemberImportB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"\x86\x01\n\x13ImportMembersResult\x12-\n\x07posting\x18\x01 \x01(\x0b\x32\x1a.loyalty.ledger.v1.PostingH\x00\x12$\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\x08\n\x06result\"P\n\x15ImportMembersResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.loyalty.ledger.v1.ImportMembersResult\"\xb6\x02\n\x12\x45raseMemberRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12(\n\x06member\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[!-.0-~]{1,128}$\x12)\n\nrequest_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\x12\x11\n\twrite_off\x18\x10 \x01(\x08\x12\x18\n\x06reason\x18\x11 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03:U\xbaHR\x1aP\n\x0c\x65rase.reason\x12\x1a\x61 write-off needs a reason\x1a$!this.write_off || this.reason != \'\'\"w\n\x13\x45raseMemberResponse\x12,\n\x08postings\x18\x01 \x03(\x0b\x32\x1a.loyalty.ledger.v1.Posting\x12\x16\n\x0emembers_erased\x18\x02 \x01(\x05\x12\x1a\n\x12identifiers_erased\x18\x03 \x01(\x05\"\x83\x01\n\x12ListMembersRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12\x1d\n\tpage_size\x18\t \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"Z\n\x13ListMembersResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.loyalty.ledger.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9b\x08\n\x0e\x41\x63\x63ountService\x12\x87\x01\n\x0b\x45nrolMember\x12%.loyalty.ledger.v1.EnrolMemberRequest\x1a&.loyalty.ledger.v1.EnrolMemberResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/programs/{program}/members:\x01*\x12\x86\x01\n\tGetMember\x12#.loyalty.ledger.v1.GetMemberRequest\x1a\x19.loyalty.ledger.v1.Member\"9\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/programs/{program}/members/{member}/enrolment\x12\xac\x01\n\x0cLookupMember\x12&.loyalty.ledger.v1.LookupMemberRequest\x1a\x19.loyalty.ledger.v1.Member\"Y\x82\xd3\xe4\x93\x02S\x12%/v1/programs/{program}/members:lookupZ*\"%/v1/programs/{program}/members:lookup:\x01*\x12\x8f\x01\n\x0cUpdateMember\x12&.loyalty.ledger.v1.UpdateMemberRequest\x1a\x19.loyalty.ledger.v1.Member\"<\x82\xd3\xe4\x93\x02\x36\x32\x31/v1/programs/{program}/members/{member}/enrolment:\x01*\x12\x94\x01\n\rImportMembers\x12\'.loyalty.ledger.v1.ImportMembersRequest\x1a(.loyalty.ledger.v1.ImportMembersResponse\"0\x82\xd3\xe4\x93\x02*\"%/v1/programs/{program}/members:import:\x01*\x12\x96\x01\n\x0b\x45raseMember\x12%.loyalty.ledger.v1.EraseMemberRequest\x1a&.loyalty.ledger.v1.EraseMemberResponse\"8\x82\xd3\xe4\x93\x02\x32\"-/v1/programs/{program}/members/{member}:erase:\x01*\x12\x84\x01\n\x0bListMembers\x12%.loyalty.ledger.v1.ListMembersRequest\x1a&.loyalty.ledger.v1.ListMembersResponse\"&\x82\xd3\xe4\x93\x02 \x12\x1e/v1/programs/{program}/membersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loyalty.ledger.v1.account_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_IDENTIFIER'].fields_by_name['kind']._loaded_options = None
+  _globals['_IDENTIFIER'].fields_by_name['kind']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9_]{0,31}$'
+  _globals['_IDENTIFIER'].fields_by_name['value']._loaded_options = None
+  _globals['_IDENTIFIER'].fields_by_name['value']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['program']._loaded_options = None
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['member']._loaded_options = None
@@ -45,10 +51,74 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['effective_time']._serialized_options = b'\272H\031\262\001\026\032\007\010\200\225\220\270\272\0062\013\010\200\203\326\342\367\377\377\377\377\001'
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['reference']._loaded_options = None
   _globals['_ENROLMEMBERREQUEST'].fields_by_name['reference']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_ENROLMEMBERREQUEST'].fields_by_name['identifiers']._loaded_options = None
+  _globals['_ENROLMEMBERREQUEST'].fields_by_name['identifiers']._serialized_options = b'\272H\005\222\001\002\020\024'
+  _globals['_ENROLMEMBERREQUEST'].fields_by_name['billing_day']._loaded_options = None
+  _globals['_ENROLMEMBERREQUEST'].fields_by_name['billing_day']._serialized_options = b'\272H\006\032\004\030\037(\000'
   _globals['_GETMEMBERREQUEST'].fields_by_name['program']._loaded_options = None
   _globals['_GETMEMBERREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
   _globals['_GETMEMBERREQUEST'].fields_by_name['member']._loaded_options = None
   _globals['_GETMEMBERREQUEST'].fields_by_name['member']._serialized_options = b'\272H\025r\0232\021^[!-.0-~]{1,128}$'
+  _globals['_LOOKUPMEMBERREQUEST'].fields_by_name['program']._loaded_options = None
+  _globals['_LOOKUPMEMBERREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
+  _globals['_LOOKUPMEMBERREQUEST'].fields_by_name['kind']._loaded_options = None
+  _globals['_LOOKUPMEMBERREQUEST'].fields_by_name['kind']._serialized_options = b'\272H\032r\0302\026^[a-z][a-z0-9_]{0,31}$'
+  _globals['_LOOKUPMEMBERREQUEST'].fields_by_name['value']._loaded_options = None
+  _globals['_LOOKUPMEMBERREQUEST'].fields_by_name['value']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_MEMBERCHANGES'].fields_by_name['billing_day']._loaded_options = None
+  _globals['_MEMBERCHANGES'].fields_by_name['billing_day']._serialized_options = b'\272H\006\032\004\030\037(\000'
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['program']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['member']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['member']._serialized_options = b'\272H\025r\0232\021^[!-.0-~]{1,128}$'
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['add_identifiers']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['add_identifiers']._serialized_options = b'\272H\005\222\001\002\020\024'
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['remove_identifiers']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['remove_identifiers']._serialized_options = b'\272H\005\222\001\002\020\024'
+  _globals['_OPENINGBALANCE'].fields_by_name['currency']._loaded_options = None
+  _globals['_OPENINGBALANCE'].fields_by_name['currency']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._~-]{0,64}$'
+  _globals['_OPENINGBALANCE'].fields_by_name['points']._loaded_options = None
+  _globals['_OPENINGBALANCE'].fields_by_name['points']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\001'
+  _globals['_OPENINGBALANCE'].fields_by_name['awarded_time']._loaded_options = None
+  _globals['_OPENINGBALANCE'].fields_by_name['awarded_time']._serialized_options = b'\272H\031\262\001\026\032\007\010\200\225\220\270\272\0062\013\010\200\203\326\342\367\377\377\377\377\001'
+  _globals['_OPENINGBALANCE'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_OPENINGBALANCE'].fields_by_name['expire_time']._serialized_options = b'\272H\031\262\001\026\032\007\010\200\225\220\270\272\0062\013\010\200\203\326\342\367\377\377\377\377\001'
+  _globals['_OPENINGBALANCE'].fields_by_name['expiry']._loaded_options = None
+  _globals['_OPENINGBALANCE'].fields_by_name['expiry']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._~-]{0,64}$'
+  _globals['_OPENINGBALANCE']._loaded_options = None
+  _globals['_OPENINGBALANCE']._serialized_options = b'\272Hj\032h\n\016opening.expiry\022)expire_time and expiry exclude each other\032+!has(this.expire_time) || this.expiry == \'\''
+  _globals['_MEMBERIMPORT'].fields_by_name['member']._loaded_options = None
+  _globals['_MEMBERIMPORT'].fields_by_name['member']._serialized_options = b'\272H\025r\0232\021^[!-.0-~]{1,128}$'
+  _globals['_MEMBERIMPORT'].fields_by_name['identifiers']._loaded_options = None
+  _globals['_MEMBERIMPORT'].fields_by_name['identifiers']._serialized_options = b'\272H\005\222\001\002\020\024'
+  _globals['_MEMBERIMPORT'].fields_by_name['enrol_time']._loaded_options = None
+  _globals['_MEMBERIMPORT'].fields_by_name['enrol_time']._serialized_options = b'\272H\031\262\001\026\032\007\010\200\225\220\270\272\0062\013\010\200\203\326\342\367\377\377\377\377\001'
+  _globals['_MEMBERIMPORT'].fields_by_name['billing_day']._loaded_options = None
+  _globals['_MEMBERIMPORT'].fields_by_name['billing_day']._serialized_options = b'\272H\006\032\004\030\037(\000'
+  _globals['_MEMBERIMPORT'].fields_by_name['balances']._loaded_options = None
+  _globals['_MEMBERIMPORT'].fields_by_name['balances']._serialized_options = b'\272H\005\222\001\002\020d'
+  _globals['_MEMBERIMPORT'].fields_by_name['number']._loaded_options = None
+  _globals['_MEMBERIMPORT'].fields_by_name['number']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
+  _globals['_MEMBERIMPORT'].fields_by_name['request_id']._loaded_options = None
+  _globals['_MEMBERIMPORT'].fields_by_name['request_id']._serialized_options = b'\272H\025r\0232\021^([!-~]{1,128})?$'
+  _globals['_IMPORTMEMBERSREQUEST'].fields_by_name['program']._loaded_options = None
+  _globals['_IMPORTMEMBERSREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
+  _globals['_IMPORTMEMBERSREQUEST'].fields_by_name['import_id']._loaded_options = None
+  _globals['_IMPORTMEMBERSREQUEST'].fields_by_name['import_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._~-]{1,64}$'
+  _globals['_IMPORTMEMBERSREQUEST'].fields_by_name['rows']._loaded_options = None
+  _globals['_IMPORTMEMBERSREQUEST'].fields_by_name['rows']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['program']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['member']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['member']._serialized_options = b'\272H\025r\0232\021^[!-.0-~]{1,128}$'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\022r\0202\016^[!-~]{1,128}$'
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_ERASEMEMBERREQUEST']._loaded_options = None
+  _globals['_ERASEMEMBERREQUEST']._serialized_options = b'\272HR\032P\n\014erase.reason\022\032a write-off needs a reason\032$!this.write_off || this.reason != \'\''
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['program']._loaded_options = None
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -59,20 +129,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNTSERVICE'].methods_by_name['EnrolMember']._serialized_options = b'\202\323\344\223\002#\"\036/v1/programs/{program}/members:\001*'
   _globals['_ACCOUNTSERVICE'].methods_by_name['GetMember']._loaded_options = None
   _globals['_ACCOUNTSERVICE'].methods_by_name['GetMember']._serialized_options = b'\202\323\344\223\0023\0221/v1/programs/{program}/members/{member}/enrolment'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['LookupMember']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['LookupMember']._serialized_options = b'\202\323\344\223\002S\022%/v1/programs/{program}/members:lookupZ*\"%/v1/programs/{program}/members:lookup:\001*'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['UpdateMember']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['UpdateMember']._serialized_options = b'\202\323\344\223\002621/v1/programs/{program}/members/{member}/enrolment:\001*'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['ImportMembers']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['ImportMembers']._serialized_options = b'\202\323\344\223\002*\"%/v1/programs/{program}/members:import:\001*'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['EraseMember']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['EraseMember']._serialized_options = b'\202\323\344\223\0022\"-/v1/programs/{program}/members/{member}:erase:\001*'
   _globals['_ACCOUNTSERVICE'].methods_by_name['ListMembers']._loaded_options = None
   _globals['_ACCOUNTSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\202\323\344\223\002 \022\036/v1/programs/{program}/members'
-  _globals['_MEMBER']._serialized_start=182
-  _globals['_MEMBER']._serialized_end=320
-  _globals['_ENROLMEMBERREQUEST']._serialized_start=323
-  _globals['_ENROLMEMBERREQUEST']._serialized_end=612
-  _globals['_ENROLMEMBERRESPONSE']._serialized_start=615
-  _globals['_ENROLMEMBERRESPONSE']._serialized_end=744
-  _globals['_GETMEMBERREQUEST']._serialized_start=746
-  _globals['_GETMEMBERREQUEST']._serialized_end=856
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=859
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=990
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=992
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1082
-  _globals['_ACCOUNTSERVICE']._serialized_start=1085
-  _globals['_ACCOUNTSERVICE']._serialized_end=1511
+  _globals['_MEMBER']._serialized_start=241
+  _globals['_MEMBER']._serialized_end=440
+  _globals['_IDENTIFIER']._serialized_start=442
+  _globals['_IDENTIFIER']._serialized_end=526
+  _globals['_ENROLMEMBERREQUEST']._serialized_start=529
+  _globals['_ENROLMEMBERREQUEST']._serialized_end=912
+  _globals['_ENROLMEMBERRESPONSE']._serialized_start=915
+  _globals['_ENROLMEMBERRESPONSE']._serialized_end=1044
+  _globals['_GETMEMBERREQUEST']._serialized_start=1046
+  _globals['_GETMEMBERREQUEST']._serialized_end=1156
+  _globals['_LOOKUPMEMBERREQUEST']._serialized_start=1159
+  _globals['_LOOKUPMEMBERREQUEST']._serialized_end=1302
+  _globals['_MEMBERCHANGES']._serialized_start=1304
+  _globals['_MEMBERCHANGES']._serialized_end=1351
+  _globals['_UPDATEMEMBERREQUEST']._serialized_start=1354
+  _globals['_UPDATEMEMBERREQUEST']._serialized_end=1748
+  _globals['_OPENINGBALANCE']._serialized_start=1751
+  _globals['_OPENINGBALANCE']._serialized_end=2169
+  _globals['_MEMBERIMPORT']._serialized_start=2172
+  _globals['_MEMBERIMPORT']._serialized_end=2541
+  _globals['_IMPORTMEMBERSREQUEST']._serialized_start=2544
+  _globals['_IMPORTMEMBERSREQUEST']._serialized_end=2750
+  _globals['_IMPORTMEMBERSRESULT']._serialized_start=2753
+  _globals['_IMPORTMEMBERSRESULT']._serialized_end=2887
+  _globals['_IMPORTMEMBERSRESPONSE']._serialized_start=2889
+  _globals['_IMPORTMEMBERSRESPONSE']._serialized_end=2969
+  _globals['_ERASEMEMBERREQUEST']._serialized_start=2972
+  _globals['_ERASEMEMBERREQUEST']._serialized_end=3282
+  _globals['_ERASEMEMBERRESPONSE']._serialized_start=3284
+  _globals['_ERASEMEMBERRESPONSE']._serialized_end=3403
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=3406
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=3537
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=3539
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=3629
+  _globals['_ACCOUNTSERVICE']._serialized_start=3632
+  _globals['_ACCOUNTSERVICE']._serialized_end=4683
 # @@protoc_insertion_point(module_scope)

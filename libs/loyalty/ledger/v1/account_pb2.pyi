@@ -5,9 +5,11 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 from loyalty.ledger.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
 import sys
@@ -30,15 +32,28 @@ class Member(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ENROL_TIME_FIELD_NUMBER: _builtins.int
+    BILLING_DAY_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_KINDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Output only. The program."""
     member: _builtins.str
     """Output only. The member's id."""
     state: _resources_pb2.Account.State.ValueType
     """Output only. What may be done with the account."""
+    billing_day: _builtins.int
+    """Output only. The day of the month on which the member's billing month begins, 1 to 31; 0 where
+    none is set. In shorter months it is the last day.
+    """
+    etag: _builtins.str
+    """Output only. Changes with the billing day and the identifiers; empty in lists."""
     @_builtins.property
     def enrol_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When the membership counts from."""
+
+    @_builtins.property
+    def identifier_kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Output only. The kinds of identifiers that the member has, in order, one for each identifier."""
 
     def __init__(
         self,
@@ -47,14 +62,47 @@ class Member(_message.Message):
         member: _builtins.str = ...,
         state: _resources_pb2.Account.State.ValueType = ...,
         enrol_time: _timestamp_pb2.Timestamp | None = ...,
+        billing_day: _builtins.int = ...,
+        identifier_kinds: _abc.Iterable[_builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enrol_time", b"enrol_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrol_time", b"enrol_time", "member", b"member", "program", b"program", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_day", b"billing_day", "enrol_time", b"enrol_time", "etag", b"etag", "identifier_kinds", b"identifier_kinds", "member", b"member", "program", b"program", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
+class Identifier(_message.Message):
+    """Something that a person is found by. It is stored as a keyed hash, and compared as it is given:
+    whoever wants `+44 20` to equal `+4420` gives one form of it always.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Required. What it is, such as `card`, `phone` or `email_hash`: a small letter, then up to 31 small
+    letters, digits and `_`.
+    """
+    value: _builtins.str
+    """Required. The value: 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Identifier: _TypeAlias = Identifier  # noqa: Y015
 
 @_typing.final
 class EnrolMemberRequest(_message.Message):
@@ -68,6 +116,8 @@ class EnrolMemberRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    BILLING_DAY_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
@@ -78,9 +128,15 @@ class EnrolMemberRequest(_message.Message):
     """Optional. Answer as if, and write nothing."""
     reference: _builtins.str
     """Optional. The caller's own reference: up to 200 characters."""
+    billing_day: _builtins.int
+    """Optional. The day of the month on which the member's billing month begins, 1 to 31. Default: none."""
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """Optional. When the membership counts from; not later than the program's now. Default: now."""
+
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identifier]:
+        """Optional. What the person is found by; at most 20. Those that the person has already stay."""
 
     def __init__(
         self,
@@ -91,10 +147,12 @@ class EnrolMemberRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
         reference: _builtins.str = ...,
+        identifiers: _abc.Iterable[Global___Identifier] | None = ...,
+        billing_day: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "member", b"member", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_day", b"billing_day", "effective_time", b"effective_time", "identifiers", b"identifiers", "member", b"member", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -159,6 +217,388 @@ class GetMemberRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMemberRequest: _TypeAlias = GetMemberRequest  # noqa: Y015
+
+@_typing.final
+class LookupMemberRequest(_message.Message):
+    """Request of `LookupMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    kind: _builtins.str
+    """Required. The identifier's kind, such as `card`."""
+    value: _builtins.str
+    """Required. Its value: 1 to 200 characters."""
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "program", b"program", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupMemberRequest: _TypeAlias = LookupMemberRequest  # noqa: Y015
+
+@_typing.final
+class MemberChanges(_message.Message):
+    """What may be changed of a member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BILLING_DAY_FIELD_NUMBER: _builtins.int
+    billing_day: _builtins.int
+    """Optional. The day of the month on which the billing month begins, 1 to 31; 0 for none."""
+    def __init__(
+        self,
+        *,
+        billing_day: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_day", b"billing_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberChanges: _TypeAlias = MemberChanges  # noqa: Y015
+
+@_typing.final
+class UpdateMemberRequest(_message.Message):
+    """Request of `UpdateMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ADD_IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    REMOVE_IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    etag: _builtins.str
+    """Optional. The etag that was read; empty changes the member whatever it is."""
+    @_builtins.property
+    def changes(self) -> Global___MemberChanges:
+        """Optional. What to change the fields of the mask to."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Optional. Which fields to change: `billing_day`. Default: those that are set."""
+
+    @_builtins.property
+    def add_identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identifier]:
+        """Optional. Identifiers to add; at most 20, and the person has at most 20 after it."""
+
+    @_builtins.property
+    def remove_identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identifier]:
+        """Optional. Identifiers to take away, before others are added; at most 20. Those that the person
+        does not have are no matter.
+        """
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        changes: Global___MemberChanges | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        etag: _builtins.str = ...,
+        add_identifiers: _abc.Iterable[Global___Identifier] | None = ...,
+        remove_identifiers: _abc.Iterable[Global___Identifier] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_identifiers", b"add_identifiers", "changes", b"changes", "etag", b"etag", "member", b"member", "program", b"program", "remove_identifiers", b"remove_identifiers", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateMemberRequest: _TypeAlias = UpdateMemberRequest  # noqa: Y015
+
+@_typing.final
+class OpeningBalance(_message.Message):
+    """Points that a member brings from another system."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    AWARDED_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """Optional. Default: the program's default currency."""
+    points: _builtins.int
+    """Required. Points, from 1 to 10^15."""
+    expiry: _builtins.str
+    """Optional. Name of the expiry strategy, counted from the awarded time; not beside `expire_time`.
+    Default: the currency's, else the program's default.
+    """
+    @_builtins.property
+    def awarded_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When the points were awarded; not later than the program's now. Default: now."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When they expire. Default: by `expiry`."""
+
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        points: _builtins.int = ...,
+        awarded_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        expiry: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["awarded_time", b"awarded_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awarded_time", b"awarded_time", "currency", b"currency", "expire_time", b"expire_time", "expiry", b"expiry", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpeningBalance: _TypeAlias = OpeningBalance  # noqa: Y015
+
+@_typing.final
+class MemberImport(_message.Message):
+    """One member of an import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    ENROL_TIME_FIELD_NUMBER: _builtins.int
+    BILLING_DAY_FIELD_NUMBER: _builtins.int
+    BALANCES_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    billing_day: _builtins.int
+    """Optional. The day of the month on which the billing month begins, 1 to 31. Default: none, or as
+    it was.
+    """
+    number: _builtins.int
+    """Optional. The row's number within the import, from 1. Default: its place among the rows."""
+    request_id: _builtins.str
+    """Optional. The row's request id. Default: made of the import's id and the row's number."""
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identifier]:
+        """Optional. What the person is found by; at most 20. Those that the person has already stay."""
+
+    @_builtins.property
+    def enrol_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When the membership counts from; not later than the program's now. Default: now."""
+
+    @_builtins.property
+    def balances(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpeningBalance]:
+        """Optional. Points that the member brings; at most 100."""
+
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        identifiers: _abc.Iterable[Global___Identifier] | None = ...,
+        enrol_time: _timestamp_pb2.Timestamp | None = ...,
+        billing_day: _builtins.int = ...,
+        balances: _abc.Iterable[Global___OpeningBalance] | None = ...,
+        number: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrol_time", b"enrol_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balances", b"balances", "billing_day", b"billing_day", "enrol_time", b"enrol_time", "identifiers", b"identifiers", "member", b"member", "number", b"number", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberImport: _TypeAlias = MemberImport  # noqa: Y015
+
+@_typing.final
+class ImportMembersRequest(_message.Message):
+    """Request of `ImportMembers`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    import_id: _builtins.str
+    """Required. The caller's id of the whole import, the same in each of its calls."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberImport]:
+        """Required. The members: 1 to 1,000, with at most 5,000 opening balances together."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        import_id: _builtins.str = ...,
+        rows: _abc.Iterable[Global___MemberImport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["import_id", b"import_id", "program", b"program", "rows", b"rows", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportMembersRequest: _TypeAlias = ImportMembersRequest  # noqa: Y015
+
+@_typing.final
+class ImportMembersResult(_message.Message):
+    """What became of one row of an import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the row had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Recorded."""
+
+    @_builtins.property
+    def status(self) -> _status_pb2.Status:
+        """Refused."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        status: _status_pb2.Status | None = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting", "result", b"result", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting", "replayed", b"replayed", "result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["posting", "status"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ImportMembersResult: _TypeAlias = ImportMembersResult  # noqa: Y015
+
+@_typing.final
+class ImportMembersResponse(_message.Message):
+    """Answer of `ImportMembers`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportMembersResult]:
+        """Output only. One result a row, in the order of the rows."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ImportMembersResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportMembersResponse: _TypeAlias = ImportMembersResponse  # noqa: Y015
+
+@_typing.final
+class EraseMemberRequest(_message.Message):
+    """Request of `EraseMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    WRITE_OFF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    write_off: _builtins.bool
+    """Optional. Debit what is available and pending before."""
+    reason: _builtins.str
+    """Optional. Why, for people, kept on the entries of the write-off: up to 500 characters, required
+    with `write_off`; nothing personal.
+    """
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        write_off: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "program", b"program", "reason", b"reason", "request_id", b"request_id", "validate_only", b"validate_only", "write_off", b"write_off"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberRequest: _TypeAlias = EraseMemberRequest  # noqa: Y015
+
+@_typing.final
+class EraseMemberResponse(_message.Message):
+    """Answer of `EraseMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    MEMBERS_ERASED_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_ERASED_FIELD_NUMBER: _builtins.int
+    members_erased: _builtins.int
+    """Output only. How many ids of members were erased, those merged into this one included."""
+    identifiers_erased: _builtins.int
+    """Output only. How many identifiers were erased."""
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Posting]:
+        """Output only. The postings of the write-off, one for each account that had points."""
+
+    def __init__(
+        self,
+        *,
+        postings: _abc.Iterable[_resources_pb2.Posting] | None = ...,
+        members_erased: _builtins.int = ...,
+        identifiers_erased: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers_erased", b"identifiers_erased", "members_erased", b"members_erased", "postings", b"postings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseMemberResponse: _TypeAlias = EraseMemberResponse  # noqa: Y015
 
 @_typing.final
 class ListMembersRequest(_message.Message):

@@ -29,7 +29,8 @@ class AccountServiceStub:
     """Keeps who is a member of a program.
 
     A member's id is the caller's own and never leaves the directory: everything else in the ledger
-    refers to a surrogate, so that an id can be merged or erased without touching history.
+    refers to a surrogate, so that an id can be merged or erased without touching history. What else a
+    member is found by (a card, a phone number) is kept only as a keyed hash, and is never answered.
     """
 
     def __init__(self, channel):
@@ -48,6 +49,26 @@ class AccountServiceStub:
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.GetMemberRequest.SerializeToString,
                 response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.FromString,
                 _registered_method=True)
+        self.LookupMember = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/LookupMember',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.LookupMemberRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.FromString,
+                _registered_method=True)
+        self.UpdateMember = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/UpdateMember',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.UpdateMemberRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.FromString,
+                _registered_method=True)
+        self.ImportMembers = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/ImportMembers',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ImportMembersRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ImportMembersResponse.FromString,
+                _registered_method=True)
+        self.EraseMember = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/EraseMember',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/loyalty.ledger.v1.AccountService/ListMembers',
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersRequest.SerializeToString,
@@ -59,14 +80,16 @@ class AccountServiceServicer:
     """Keeps who is a member of a program.
 
     A member's id is the caller's own and never leaves the directory: everything else in the ledger
-    refers to a surrogate, so that an id can be merged or erased without touching history.
+    refers to a surrogate, so that an id can be merged or erased without touching history. What else a
+    member is found by (a card, a phone number) is kept only as a keyed hash, and is never answered.
     """
 
     def EnrolMember(self, request, context):
         """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
         Idempotent by `request_id`, like every writing method of `LedgerService`.
-        Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
+        Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
+        IDENTIFIER_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +99,59 @@ class AccountServiceServicer:
         """Answers one member.
 
         Refusals: MEMBER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupMember(self, request, context):
+        """Answers the member of the program who has an identifier; after a merge, the one merged into.
+        The second route keeps the value out of addresses, which others may log.
+
+        Refusals: MEMBER_NOT_FOUND, which does not repeat the value.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMember(self, request, context):
+        """Changes a member's billing day and identifiers. Moves no points; allowed while frozen.
+        Identifiers belong to the person: they count in all programs of the organization.
+
+        Idempotent: what is so already changes nothing. Refusals: MEMBER_NOT_FOUND, ETAG_STALE,
+        INVALID_FIELD (a mask that names no field), IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportMembers(self, request, context):
+        """Takes in members of another system with their identifiers and opening balances, up to 1,000 rows.
+        Each row is one posting, all or nothing, with its own result, in request order: it enrols the
+        member, unless enrolled already, and credits each opening balance by an entry ADJUSTED_IN with the
+        reason "opening balance", effective when the points were awarded. Expiry counts from then; points
+        that have expired since are credited and expired in the same posting. Neither the program's start
+        and end nor caps are asked; the maximum balance is.
+
+        Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
+        given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
+        Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
+        CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
+        `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
+        index from 0.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseMember(self, request, context):
+        """Erases the person behind a member, in all programs of the organization: the id, the ids merged
+        into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
+        totals stay, and name nobody. With `write_off` available and pending points are debited before, by
+        entries ADJUSTED_OUT with the reason given. Allowed while frozen.
+
+        Idempotent by `request_id` until it is done; then the member is unknown.
+        Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +179,26 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.GetMemberRequest.FromString,
                     response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.SerializeToString,
             ),
+            'LookupMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupMember,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.LookupMemberRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.SerializeToString,
+            ),
+            'UpdateMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMember,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.UpdateMemberRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.SerializeToString,
+            ),
+            'ImportMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportMembers,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ImportMembersRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ImportMembersResponse.SerializeToString,
+            ),
+            'EraseMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseMember,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberResponse.SerializeToString,
+            ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
                     request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersRequest.FromString,
@@ -120,7 +216,8 @@ class AccountService:
     """Keeps who is a member of a program.
 
     A member's id is the caller's own and never leaves the directory: everything else in the ledger
-    refers to a surrogate, so that an id can be merged or erased without touching history.
+    refers to a surrogate, so that an id can be merged or erased without touching history. What else a
+    member is found by (a card, a phone number) is kept only as a keyed hash, and is never answered.
     """
 
     @staticmethod
@@ -167,6 +264,114 @@ class AccountService:
             '/loyalty.ledger.v1.AccountService/GetMember',
             loyalty_dot_ledger_dot_v1_dot_account__pb2.GetMemberRequest.SerializeToString,
             loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/LookupMember',
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.LookupMemberRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/UpdateMember',
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.UpdateMemberRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.Member.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/ImportMembers',
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.ImportMembersRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.ImportMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/EraseMember',
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,7 +30,8 @@ class AccountServiceStub:
     """Keeps who is a member of a program.
 
     A member's id is the caller's own and never leaves the directory: everything else in the ledger
-    refers to a surrogate, so that an id can be merged or erased without touching history.
+    refers to a surrogate, so that an id can be merged or erased without touching history. What else a
+    member is found by (a card, a phone number) is kept only as a keyed hash, and is never answered.
     """
 
     @_typing.overload
@@ -41,12 +42,50 @@ class AccountServiceStub:
     """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
     Idempotent by `request_id`, like every writing method of `LedgerService`.
-    Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
+    Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
+    IDENTIFIER_EXISTS.
     """
     GetMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.GetMemberRequest, _account_pb2.Member]
     """Answers one member.
 
     Refusals: MEMBER_NOT_FOUND.
+    """
+    LookupMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.LookupMemberRequest, _account_pb2.Member]
+    """Answers the member of the program who has an identifier; after a merge, the one merged into.
+    The second route keeps the value out of addresses, which others may log.
+
+    Refusals: MEMBER_NOT_FOUND, which does not repeat the value.
+    """
+    UpdateMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.UpdateMemberRequest, _account_pb2.Member]
+    """Changes a member's billing day and identifiers. Moves no points; allowed while frozen.
+    Identifiers belong to the person: they count in all programs of the organization.
+
+    Idempotent: what is so already changes nothing. Refusals: MEMBER_NOT_FOUND, ETAG_STALE,
+    INVALID_FIELD (a mask that names no field), IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`).
+    """
+    ImportMembers: _grpc.UnaryUnaryMultiCallable[_account_pb2.ImportMembersRequest, _account_pb2.ImportMembersResponse]
+    """Takes in members of another system with their identifiers and opening balances, up to 1,000 rows.
+    Each row is one posting, all or nothing, with its own result, in request order: it enrols the
+    member, unless enrolled already, and credits each opening balance by an entry ADJUSTED_IN with the
+    reason "opening balance", effective when the points were awarded. Expiry counts from then; points
+    that have expired since are credited and expired in the same posting. Neither the program's start
+    and end nor caps are asked; the maximum balance is.
+
+    Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
+    given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
+    Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
+    CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
+    `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
+    index from 0.
+    """
+    EraseMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.EraseMemberRequest, _account_pb2.EraseMemberResponse]
+    """Erases the person behind a member, in all programs of the organization: the id, the ids merged
+    into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
+    totals stay, and name nobody. With `write_off` available and pending points are debited before, by
+    entries ADJUSTED_OUT with the reason given. Allowed while frozen.
+
+    Idempotent by `request_id` until it is done; then the member is unknown.
+    Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]
     """Lists the members of a program, ordered by when the ledger first knew them.
@@ -59,7 +98,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Keeps who is a member of a program.
 
     A member's id is the caller's own and never leaves the directory: everything else in the ledger
-    refers to a surrogate, so that an id can be merged or erased without touching history.
+    refers to a surrogate, so that an id can be merged or erased without touching history. What else a
+    member is found by (a card, a phone number) is kept only as a keyed hash, and is never answered.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -67,12 +107,50 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
     Idempotent by `request_id`, like every writing method of `LedgerService`.
-    Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
+    Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
+    IDENTIFIER_EXISTS.
     """
     GetMember: _aio.UnaryUnaryMultiCallable[_account_pb2.GetMemberRequest, _account_pb2.Member]  # type: ignore[assignment]
     """Answers one member.
 
     Refusals: MEMBER_NOT_FOUND.
+    """
+    LookupMember: _aio.UnaryUnaryMultiCallable[_account_pb2.LookupMemberRequest, _account_pb2.Member]  # type: ignore[assignment]
+    """Answers the member of the program who has an identifier; after a merge, the one merged into.
+    The second route keeps the value out of addresses, which others may log.
+
+    Refusals: MEMBER_NOT_FOUND, which does not repeat the value.
+    """
+    UpdateMember: _aio.UnaryUnaryMultiCallable[_account_pb2.UpdateMemberRequest, _account_pb2.Member]  # type: ignore[assignment]
+    """Changes a member's billing day and identifiers. Moves no points; allowed while frozen.
+    Identifiers belong to the person: they count in all programs of the organization.
+
+    Idempotent: what is so already changes nothing. Refusals: MEMBER_NOT_FOUND, ETAG_STALE,
+    INVALID_FIELD (a mask that names no field), IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`).
+    """
+    ImportMembers: _aio.UnaryUnaryMultiCallable[_account_pb2.ImportMembersRequest, _account_pb2.ImportMembersResponse]  # type: ignore[assignment]
+    """Takes in members of another system with their identifiers and opening balances, up to 1,000 rows.
+    Each row is one posting, all or nothing, with its own result, in request order: it enrols the
+    member, unless enrolled already, and credits each opening balance by an entry ADJUSTED_IN with the
+    reason "opening balance", effective when the points were awarded. Expiry counts from then; points
+    that have expired since are credited and expired in the same posting. Neither the program's start
+    and end nor caps are asked; the maximum balance is.
+
+    Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
+    given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
+    Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
+    CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
+    `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
+    index from 0.
+    """
+    EraseMember: _aio.UnaryUnaryMultiCallable[_account_pb2.EraseMemberRequest, _account_pb2.EraseMemberResponse]  # type: ignore[assignment]
+    """Erases the person behind a member, in all programs of the organization: the id, the ids merged
+    into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
+    totals stay, and name nobody. With `write_off` available and pending points are debited before, by
+    entries ADJUSTED_OUT with the reason given. Allowed while frozen.
+
+    Idempotent by `request_id` until it is done; then the member is unknown.
+    Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists the members of a program, ordered by when the ledger first knew them.
@@ -84,7 +162,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps who is a member of a program.
 
     A member's id is the caller's own and never leaves the directory: everything else in the ledger
-    refers to a surrogate, so that an id can be merged or erased without touching history.
+    refers to a surrogate, so that an id can be merged or erased without touching history. What else a
+    member is found by (a card, a phone number) is kept only as a keyed hash, and is never answered.
     """
 
     @_abc_1.abstractmethod
@@ -96,7 +175,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
         Idempotent by `request_id`, like every writing method of `LedgerService`.
-        Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
+        Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
+        IDENTIFIER_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -108,6 +188,67 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers one member.
 
         Refusals: MEMBER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def LookupMember(
+        self,
+        request: _account_pb2.LookupMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.Member, _abc.Awaitable[_account_pb2.Member]]:
+        """Answers the member of the program who has an identifier; after a merge, the one merged into.
+        The second route keeps the value out of addresses, which others may log.
+
+        Refusals: MEMBER_NOT_FOUND, which does not repeat the value.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateMember(
+        self,
+        request: _account_pb2.UpdateMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.Member, _abc.Awaitable[_account_pb2.Member]]:
+        """Changes a member's billing day and identifiers. Moves no points; allowed while frozen.
+        Identifiers belong to the person: they count in all programs of the organization.
+
+        Idempotent: what is so already changes nothing. Refusals: MEMBER_NOT_FOUND, ETAG_STALE,
+        INVALID_FIELD (a mask that names no field), IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportMembers(
+        self,
+        request: _account_pb2.ImportMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.ImportMembersResponse, _abc.Awaitable[_account_pb2.ImportMembersResponse]]:
+        """Takes in members of another system with their identifiers and opening balances, up to 1,000 rows.
+        Each row is one posting, all or nothing, with its own result, in request order: it enrols the
+        member, unless enrolled already, and credits each opening balance by an entry ADJUSTED_IN with the
+        reason "opening balance", effective when the points were awarded. Expiry counts from then; points
+        that have expired since are credited and expired in the same posting. Neither the program's start
+        and end nor caps are asked; the maximum balance is.
+
+        Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
+        given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
+        Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
+        CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
+        `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
+        index from 0.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseMember(
+        self,
+        request: _account_pb2.EraseMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.EraseMemberResponse, _abc.Awaitable[_account_pb2.EraseMemberResponse]]:
+        """Erases the person behind a member, in all programs of the organization: the id, the ids merged
+        into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
+        totals stay, and name nobody. With `write_off` available and pending points are debited before, by
+        entries ADJUSTED_OUT with the reason given. Allowed while frozen.
+
+        Idempotent by `request_id` until it is done; then the member is unknown.
+        Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
         """
 
     @_abc_1.abstractmethod
