@@ -55,12 +55,15 @@ def remaining_seconds(default: float = 10.0) -> float:
 def outgoing_metadata() -> tuple[tuple[str, str], ...]:
     """What a call to another service carries on: the caller's credential and the trace."""
     call = _CALL.get()
-    if call is None:
-        return ()
-    trace = (HEADER, call.trace.header())
-    if call.authorization is None:
-        return (trace,)
-    return (("authorization", call.authorization), trace)
+    if call is None or call.authorization is None:
+        return outgoing_trace()
+    return (("authorization", call.authorization), *outgoing_trace())
+
+
+def outgoing_trace() -> tuple[tuple[str, str], ...]:
+    """The trace that a call on this service's own account carries on; none in a job."""
+    call = _CALL.get()
+    return () if call is None else ((HEADER, call.trace.header()),)
 
 
 def log_fields(**fields: object) -> None:

@@ -1,8 +1,10 @@
 """Who calls: a short-lived Ed25519 token that the gateway issues and every service verifies."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from joserfc import jwt
@@ -180,7 +182,7 @@ class TokenVerifier:
 
 
 class TokenIssuer:
-    """Issues tokens; only the gateway and the tests have the private key."""
+    """Issues tokens: the gateway's for callers, and those of the services' own jobs."""
 
     def __init__(self, private_jwk: Jwk) -> None:
         """Sign with a private Ed25519 key (RFC 8037) that has a `kid`."""
@@ -212,6 +214,21 @@ def generate_keys() -> tuple[dict[str, Any], dict[str, Any]]:
     """A new key pair: the private JWK, and the JWKS with its public half."""
     key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": ALGORITHMS[0]}, auto_kid=True)
     return dict(key.as_dict(private=True)), dict(KeySet([key]).as_dict(private=False))
+
+
+def read_verifier(path: Path) -> TokenVerifier:
+    """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
+
+    def read() -> dict[str, Any]:
+        keys: dict[str, Any] = json.loads(path.read_bytes())
+        return keys
+
+    return TokenVerifier(read(), reload=read)
+
+
+def read_issuer(path: Path) -> TokenIssuer:
+    """An issuer that signs with the private key in a file. `OSError` where it cannot be read."""
+    return TokenIssuer(json.loads(path.read_bytes()))
 
 
 def _read_keys(jwks: Mapping[str, Any]) -> dict[str, OKPKey]:

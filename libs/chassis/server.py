@@ -23,7 +23,7 @@ from chassis.limits import Limit
 from chassis.logs import AccessLog, logger
 from chassis.metrics import IN_FLIGHT, MetricsEndpoint
 from chassis.refusals import MethodNotServed
-from chassis.settings import ServiceSettings
+from chassis.settings import ServiceSettings, WrongSettings
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -295,7 +295,7 @@ def _listen(server: grpc.aio.Server, settings: ServiceSettings, name: str, port:
     address = f"[{settings.host}]:{port}" if ":" in settings.host else f"{settings.host}:{port}"
     credentials = _credentials(settings)
     if credentials is None and not _plaintext_allowed(settings, name):
-        raise ValueError(
+        raise WrongSettings(
             f"{name} would serve without TLS on {settings.host}: give certificates, listen on "
             f"loopback, or name {name} in LOYALTY_ALLOW_PLAINTEXT"
         )

@@ -1,10 +1,18 @@
 """Settings that every service has, read once from the environment."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "LOYALTY_"
+_MISSING: Final = "is not set"
+
+
+class WrongSettings(ValueError):
+    """The environment says what cannot be; the message is for the person who set it."""
 
 
 class ServiceSettings(BaseSettings):
@@ -14,7 +22,7 @@ class ServiceSettings(BaseSettings):
     nothing else looks at the environment.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LOYALTY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -58,7 +66,7 @@ class ServiceSettings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Loopback port of the Prometheus endpoint; none where unset, a free one where 0."""
 
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe level that is written."""
 
     log_json: bool = True
@@ -71,5 +79,57 @@ class ServiceSettings(BaseSettings):
     def _certificates_come_together(self) -> Self:
         paths = (self.tls_certificate_path, self.tls_key_path, self.tls_ca_path)
         if any(paths) and not all(paths):
-            raise ValueError("tls_certificate_path, tls_key_path and tls_ca_path come together")
+            raise ValueError(
+                "LOYALTY_TLS_CERTIFICATE_PATH, LOYALTY_TLS_KEY_PATH and LOYALTY_TLS_CA_PATH come"
+                " together"
+            )
         return self
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """A service's settings from the environment. `WrongSettings` names the variables."""
+    try:
+        return kind.model_validate({})
+    except ValidationError as error:
+        raise WrongSettings("; ".join(_sentences(error))) from None
+
+
+def wrong_settings(kind: type[ServiceSettings], environment: Mapping[str, str]) -> list[str]:
+    """What is wrong in an environment that a service is about to get, a sentence a variable.
+
+    What is missing is not: whoever starts the service may still add it.
+    """
+    given = {
+        name: environment[variable]
+        for name in kind.model_fields
+        if (variable := variable_of(name)) in environment
+    }
+    try:
+        kind.model_validate(given)
+    except ValidationError as error:
+        return [each for each in _sentences(error) if not each.endswith(_MISSING)]
+    return []
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    return [_sentence(each) for each in error.errors(include_url=False)]
+
+
+def _sentence(error: Any) -> str:
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(said)
+    name = str(error["loc"][0])
+    if error["type"] == "missing":
+        return f"{variable_of(name)} {_MISSING}"
+    # An address of a database holds a password.
+    value = "wrong" if name.endswith("dsn") else repr(error["input"])
+    return f"{variable_of(name)} is {value}: {said[:1].lower()}{said[1:]}"

@@ -1,30 +1,27 @@
 """Runs the audience service: reads the settings, builds everything, serves until told to stop."""
 
 import asyncio
-import json
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import uvloop
-
-from chassis import logs
+from chassis.channels import open_channel
+from chassis.credentials import OwnCredentials
 from chassis.database import open_pools
-from chassis.identity import TokenIssuer, TokenVerifier
+from chassis.identity import TokenIssuer, TokenVerifier, read_issuer, read_verifier
 from chassis.migrations import migrate
+from chassis.serve import run_service
 from chassis.server import Server, build_server
 from loyalty.audience.v1.audience_pb2_grpc import add_AudienceServiceServicer_to_server
 from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
 from services.audience.jobs import following
 from services.audience.operations.context import AudienceContext
 from services.audience.peers import ledger, tiers
-from services.audience.peers.channels import Credentials, open_channel
 from services.audience.rpc.audience import AudienceServicer
 from services.audience.rpc.clock import ClockServicer
 from services.audience.rpc.scopes import SCOPES
-from services.audience.settings import AudienceSettings, read_settings
+from services.audience.settings import AudienceSettings
 
 MIGRATIONS = Path(__file__).with_name("store") / "migrations"
 
@@ -63,7 +60,9 @@ async def opened(settings: AudienceSettings, issuer: TokenIssuer) -> AsyncIterat
     pools = await open_pools(
         settings.audience_dsn, settings.audience_writes, settings.audience_reads
     )
-    credentials = Credentials(issuer)
+    # A credential that reaches audiences need not reach the ledger, which is asked with our own.
+    scopes = {"ledger:read", "programs:read"}
+    credentials = OwnCredentials(issuer, "service:audience", scopes)
     to_ledger = open_channel(settings.ledger_target(), settings, ledger.RETRIED)
     to_tiers = open_channel(settings.tiers_target(), settings)
     try:
@@ -94,24 +93,9 @@ async def running(
             await asyncio.gather(*followers, return_exceptions=True)
 
 
-def read_verifier(path: Path) -> TokenVerifier:
-    """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
-
-    def read() -> dict[str, object]:
-        keys: dict[str, object] = json.loads(path.read_text())
-        return keys
-
-    return TokenVerifier(read(), reload=read)
-
-
-async def main() -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    settings = read_settings()
-    logs.configure(service="audience", level=settings.log_level, as_json=settings.log_json)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    issuer = TokenIssuer(json.loads(settings.service_key_path.read_text()))
+async def serve(settings: AudienceSettings, stopping: asyncio.Event) -> None:
+    """Serve until told to stop, then drain."""
+    issuer = read_issuer(settings.service_key_path)
     async with running(settings, issuer) as context:
         server = build(settings, context, read_verifier(settings.jwks_path))
         await server.start()
@@ -120,4 +104,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run_service("audience", AudienceSettings, serve)

@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
-import json
-import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import uvicorn
-import uvloop
 
 from chassis import logs
-from chassis.identity import TokenIssuer, TokenVerifier
+from chassis.identity import TokenIssuer, read_issuer, read_verifier
+from chassis.serve import run_service
 from chassis.server import PortTaken, Server, build_server
 from loyalty.gateway.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from loyalty.gateway.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
@@ -32,7 +29,7 @@ from services.gateway.operations.admit import Credentials
 from services.gateway.operations.advance_clock import AdvanceClock
 from services.gateway.operations.issue_token import IssueToken
 from services.gateway.peers.audience import Audience
-from services.gateway.peers.channels import Certificates, Channels
+from services.gateway.peers.channels import Channels
 from services.gateway.peers.clocks import RETRIED, Clocks
 from services.gateway.peers.ledger import Ledger
 from services.gateway.peers.tiers import Tiers
@@ -40,7 +37,7 @@ from services.gateway.rpc.clock import SERVICE, ClockServicer, add_clock_to_serv
 from services.gateway.rpc.credential import CredentialServicer
 from services.gateway.rpc.profile import ProfileServicer
 from services.gateway.rpc.scopes import SCOPES
-from services.gateway.settings import GatewaySettings, read_settings
+from services.gateway.settings import GatewaySettings
 from services.gateway.store.credentials import CredentialsFile
 
 VERSION = "0.1.0"
@@ -59,14 +56,9 @@ class Ports:
 
 def read_credentials(settings: GatewaySettings) -> tuple[Credentials, TokenIssuer]:
     """Who may call, and the issuer of tokens, from the files that the settings name."""
-
-    def read_keys() -> dict[str, Any]:
-        keys: dict[str, Any] = json.loads(settings.jwks_path.read_bytes())
-        return keys
-
-    issuer = TokenIssuer(json.loads(settings.signing_path.read_bytes()))
+    issuer = read_issuer(settings.signing_path)
     credentials = Credentials(
-        TokenVerifier(read_keys(), reload=read_keys),
+        read_verifier(settings.jwks_path),
         issuer,
         CredentialsFile(settings.credentials_path, time.monotonic),
         lifetime_seconds=settings.token_lifetime_seconds,
@@ -76,18 +68,8 @@ def read_credentials(settings: GatewaySettings) -> tuple[Credentials, TokenIssue
 
 def open_channels(settings: GatewaySettings) -> Channels:
     """Channels to the other services."""
-    certificates = None
-    if settings.tls_certificate_path and settings.tls_key_path and settings.tls_ca_path:
-        certificates = Certificates(
-            settings.tls_certificate_path, settings.tls_key_path, settings.tls_ca_path
-        )
-    return Channels(
-        settings.targets(),
-        retried_methods(routes_of(EXPOSED)) | RETRIED,
-        each=settings.channels_each,
-        keepalive_seconds=settings.keepalive_seconds,
-        certificates=certificates,
-    )
+    retried = retried_methods(routes_of(EXPOSED)) | RETRIED
+    return Channels(settings.targets(), settings, retried, each=settings.channels_each)
 
 
 def build(
@@ -229,20 +211,12 @@ def _listen(settings: GatewaySettings) -> socket.socket:
     return listener
 
 
-async def main() -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    settings = read_settings()
-    logs.configure(service="gateway", level=settings.log_level, as_json=settings.log_json)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+async def serve(settings: GatewaySettings, stopping: asyncio.Event) -> None:
+    """Serve until told to stop, then drain."""
     async with running(settings) as ports:
         logs.logger("gateway").info("serving http", host=settings.host, port=ports.http)
         await stopping.wait()
 
 
 if __name__ == "__main__":
-    try:
-        uvloop.run(main())
-    except PortTaken as error:
-        sys.exit(f"gateway: {error}")
+    run_service("gateway", GatewaySettings, serve)

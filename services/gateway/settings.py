@@ -78,8 +78,3 @@ class GatewaySettings(ServiceSettings):
             "tiers": self.tiers_address or f"127.0.0.1:{self.tiers_port}",
             "audience": self.audience_address or f"127.0.0.1:{self.audience_port}",
         }
-
-
-def read_settings() -> GatewaySettings:
-    """The settings in the environment; pydantic's ValidationError says what is wrong in it."""
-    return GatewaySettings.model_validate({})

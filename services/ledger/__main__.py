@@ -1,24 +1,21 @@
 """Runs the ledger: reads the settings, builds everything, serves until it is told to stop."""
 
 import asyncio
-import json
 import secrets
-import signal
 import zoneinfo
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import uvloop
 from babel.numbers import list_currencies
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from chassis import logs
 from chassis.database import ACQUIRE_TIMEOUT_S, Pools, engine, open_pools
-from chassis.identity import TokenVerifier
+from chassis.identity import TokenVerifier, read_verifier
 from chassis.memory import spare_collections
 from chassis.migrations import migrate
+from chassis.serve import run_service
 from chassis.server import Server, build_server
 from kernel.ids import surrogate
 from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
@@ -36,7 +33,7 @@ from services.ledger.rpc.ledger import LedgerServicer
 from services.ledger.rpc.members import AccountServicer
 from services.ledger.rpc.programs import ProgramServicer
 from services.ledger.rpc.scopes import SCOPES
-from services.ledger.settings import LedgerSettings, read_settings
+from services.ledger.settings import LedgerSettings
 from services.ledger.store.buckets import ensure_buckets
 from services.ledger.store.programs import ProgramCache
 
@@ -147,23 +144,8 @@ async def running(
             await lanes.stop()
 
 
-def read_verifier(path: Path) -> TokenVerifier:
-    """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
-
-    def read() -> dict[str, object]:
-        keys: dict[str, object] = json.loads(path.read_text())
-        return keys
-
-    return TokenVerifier(read(), reload=read)
-
-
-async def main() -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    settings = read_settings()
-    logs.configure(service="ledger", level=settings.log_level, as_json=settings.log_json)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+async def serve(settings: LedgerSettings, stopping: asyncio.Event) -> None:
+    """Serve until told to stop, then drain."""
     async with running(settings) as (programs, ledger):
         server = build(settings, programs, ledger, read_verifier(settings.jwks_path))
         await server.start()
@@ -173,4 +155,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run_service("ledger", LedgerSettings, serve)

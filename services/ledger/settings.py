@@ -31,8 +31,3 @@ class LedgerSettings(ServiceSettings):
 
     ledger_admin_connections: int = Field(default=4, ge=1, le=64)
     """The most connections that change organizations and programs at once."""
-
-
-def read_settings() -> LedgerSettings:
-    """The settings in the environment; pydantic's ValidationError says what is wrong in it."""
-    return LedgerSettings.model_validate({})

@@ -1,21 +1,20 @@
 """Runs rules: reads the settings, builds everything, serves until it is told to stop."""
 
 import asyncio
-import json
 import random
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import uvloop
-
 from chassis import logs
+from chassis.channels import open_channel
+from chassis.credentials import OwnCredentials
 from chassis.database import Pools, open_pools
-from chassis.identity import TokenIssuer, TokenVerifier
+from chassis.identity import TokenVerifier, read_issuer, read_verifier
 from chassis.migrations import migrate
+from chassis.serve import run_service
 from chassis.server import Server, build_server
 from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
 from loyalty.rules.v1.earning_pb2_grpc import add_EarningServiceServicer_to_server
@@ -23,15 +22,14 @@ from loyalty.rules.v1.events_pb2_grpc import add_EventServiceServicer_to_server
 from services.rules.jobs import redrive
 from services.rules.operations.context import RulesContext
 from services.rules.operations.programs import Programs
-from services.rules.peers.channels import open_channel
-from services.rules.peers.credentials import Credentials
+from services.rules.peers.credentials import ACTOR, OWN_SCOPES, Credentials
 from services.rules.peers.ledger import RETRIED, Ledger
 from services.rules.peers.tiers import Tiers
 from services.rules.rpc.clock import ClockServicer
 from services.rules.rpc.earning import EarningServicer
 from services.rules.rpc.events import SHAPES, EventServicer
 from services.rules.rpc.scopes import SCOPES
-from services.rules.settings import RulesSettings, read_settings
+from services.rules.settings import RulesSettings
 from services.rules.store.rulesets import RulesetCache
 
 MIGRATIONS = Path(__file__).with_name("store") / "migrations"
@@ -81,22 +79,13 @@ async def opened(settings: RulesSettings) -> AsyncIterator[Pools]:
 @asynccontextmanager
 async def running(settings: RulesSettings) -> AsyncIterator[RulesContext]:
     """Rules without their server: database, channels and job; stopped in order at the end."""
-    certificates = None
-    if settings.tls_certificate_path and settings.tls_key_path and settings.tls_ca_path:
-        certificates = (
-            settings.tls_certificate_path,
-            settings.tls_key_path,
-            settings.tls_ca_path,
-        )
     async with (
         opened(settings) as pools,
-        open_channel(
-            settings.ledger_target(), retried=RETRIED, certificates=certificates
-        ) as to_ledger,
-        open_channel(settings.tiers_target(), certificates=certificates) as to_tiers,
+        open_channel(settings.ledger_target(), settings, RETRIED) as to_ledger,
+        open_channel(settings.tiers_target(), settings) as to_tiers,
     ):
         ledger = Ledger(to_ledger)
-        credentials = Credentials(read_issuer(settings.service_key_path))
+        credentials = read_credentials(settings.service_key_path)
         context = RulesContext(
             writes=pools.lanes,
             reads=pools.reads,
@@ -111,7 +100,7 @@ async def running(settings: RulesSettings) -> AsyncIterator[RulesContext]:
             tiers_seconds=settings.rules_tiers_seconds,
         )
         jobs = []
-        if credentials.own:
+        if credentials.own is not None:
             jobs = [asyncio.create_task(redrive.run(context, settings.rules_redrive_every_seconds))]
         else:
             logs.logger("rules").warning("without a key of its own, unfinished events wait")
@@ -123,28 +112,15 @@ async def running(settings: RulesSettings) -> AsyncIterator[RulesContext]:
             await asyncio.gather(*jobs, return_exceptions=True)
 
 
-def read_issuer(path: Path | None) -> TokenIssuer | None:
-    """What signs credentials of the service's own, where there is a key."""
-    return None if path is None else TokenIssuer(json.loads(path.read_text()))
+def read_credentials(path: Path | None) -> Credentials:
+    """What other services are shown, signed with the service's own key where there is one."""
+    if path is None:
+        return Credentials(None)
+    return Credentials(OwnCredentials(read_issuer(path), ACTOR, OWN_SCOPES))
 
 
-def read_verifier(path: Path) -> TokenVerifier:
-    """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
-
-    def read() -> dict[str, object]:
-        keys: dict[str, object] = json.loads(path.read_text())
-        return keys
-
-    return TokenVerifier(read(), reload=read)
-
-
-async def main() -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
-    settings = read_settings()
-    logs.configure(service="rules", level=settings.log_level, as_json=settings.log_json)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+async def serve(settings: RulesSettings, stopping: asyncio.Event) -> None:
+    """Serve until told to stop, then drain."""
     async with running(settings) as rules:
         server = build(settings, rules, read_verifier(settings.jwks_path))
         await server.start()
@@ -153,4 +129,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    run_service("rules", RulesSettings, serve)

@@ -58,8 +58,3 @@ class RulesSettings(ServiceSettings):
     def tiers_target(self) -> str:
         """Where the tiers are."""
         return self.tiers_address or f"127.0.0.1:{self.tiers_port}"
-
-
-def read_settings() -> RulesSettings:
-    """The settings in the environment; pydantic's ValidationError says what is wrong in it."""
-    return RulesSettings.model_validate({})

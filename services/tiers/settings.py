@@ -40,8 +40,3 @@ class TiersSettings(ServiceSettings):
     def ledger_target(self) -> str:
         """Where the ledger is."""
         return self.ledger_address or f"127.0.0.1:{self.ledger_port}"
-
-
-def read_settings() -> TiersSettings:
-    """The settings in the environment; pydantic's ValidationError says what is wrong in it."""
-    return TiersSettings.model_validate({})

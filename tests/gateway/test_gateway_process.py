@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from chassis.settings import read_settings
 from loyalty.ledger.v1 import resources_pb2
-from services.gateway.settings import read_settings
+from services.gateway.settings import GatewaySettings
 from tests.gateway.gateway_kit import ADMIN, FakeService, gateway_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +133,7 @@ def test_services_are_found_by_port_or_by_address(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("LOYALTY_LEDGER_PORT", raising=False)
     monkeypatch.delenv("LOYALTY_LEDGER_ADDRESS", raising=False)
 
-    assert read_settings().targets() == {
+    assert read_settings(GatewaySettings).targets() == {
         "ledger": "127.0.0.1:50051",
         "rules": "rules:50052",
         "tiers": "tiers.example:7000",

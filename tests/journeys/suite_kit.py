@@ -22,7 +22,6 @@ from services.ledger.settings import LedgerSettings
 from services.rules import __main__ as rules
 from services.rules.settings import RulesSettings
 from services.tiers import __main__ as tiers
-from services.tiers.peers.credentials import Credentials
 from services.tiers.settings import TiersSettings
 from testkit import keys, servers
 from testkit.postgres import TestDatabase, TestPostgres
@@ -106,8 +105,7 @@ class Suite:
 
     async def _tiers(self, stack: AsyncExitStack) -> Server:
         settings = TiersSettings(**self._common("tiers"), tiers_buckets=BUCKETS, tiers_writes=4)
-        own = Credentials(keys.key_pair()[0])
-        context = await stack.enter_async_context(tiers.running(settings, own))
+        context = await stack.enter_async_context(tiers.running(settings, keys.issuer()))
         return tiers.build(settings, context, keys.verifier())
 
     async def _rules(self, stack: AsyncExitStack) -> Server:

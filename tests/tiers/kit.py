@@ -26,7 +26,6 @@ from services.ledger.__main__ import running as ledger_running
 from services.ledger.settings import LedgerSettings
 from services.tiers.__main__ import build, running
 from services.tiers.operations.context import TiersContext
-from services.tiers.peers.credentials import Credentials
 from services.tiers.settings import TiersSettings
 from testkit import keys, servers
 from testkit.postgres import TestDatabase
@@ -216,7 +215,7 @@ async def tiers_server(
     """Serve the tiers over a database; every call carries a token that may do everything."""
     settings = tiers_settings(database, ledger_port)
     async with (
-        running(settings, Credentials(keys.key_pair()[0]), following=following) as context,
+        running(settings, keys.issuer(), following=following) as context,
         asyncpg.create_pool(database.owner_dsn, min_size=1, max_size=2) as rows,
         servers.running(build(settings, context, keys.verifier())) as port,
         authorized_channel(port) as channel,

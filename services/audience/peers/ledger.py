@@ -1,6 +1,5 @@
 """The ledger: programs, members, and the stream of what happened to them."""
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,18 +7,19 @@ from typing import Any, Final
 
 import grpc.aio
 
+from chassis.credentials import OwnCredentials
 from kernel.refusals import MemberNotFound
 from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
 from services.audience.domain.profile import Kind, Line, Posting
-from services.audience.peers.channels import Credentials, answer, newer
+from services.audience.peers.calls import answer, newer
 
 NAME: Final = "ledger"
 RETRIED: Final = (
-    ("loyalty.ledger.v1.LedgerService", "GetAccount"),
-    ("loyalty.ledger.v1.ProgramService", "GetProgram"),
-    ("loyalty.ledger.v1.ProgramService", "ListCurrencies"),
+    "/loyalty.ledger.v1.LedgerService/GetAccount",
+    "/loyalty.ledger.v1.ProgramService/GetProgram",
+    "/loyalty.ledger.v1.ProgramService/ListCurrencies",
 )
 
 _KINDS: Final[Mapping[int, Kind]] = {
@@ -53,7 +53,7 @@ class Ledger:
     Where the ledger cannot be had they refuse with DEPENDENCY_UNAVAILABLE.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
+    def __init__(self, channel: grpc.aio.Channel, credentials: OwnCredentials) -> None:
         # The stubs' types are those of the synchronous channel, too.
         self._accounts: Any = LedgerServiceStub(channel)
         self._programs: Any = ProgramServiceStub(channel)
@@ -91,8 +91,7 @@ class Ledger:
         return await newer(self.watch, dict(cursors), NAME)
 
     async def _ask(self, method: Any, request: Any, organization: str) -> Any:
-        credential = self._credentials.reading(organization, time.monotonic())
-        return await answer(method, request, credential, NAME)
+        return await answer(method, request, self._credentials.acting_for(organization), NAME)
 
 
 def posting_facts(changes: Iterable[resources_pb2.Change]) -> list[PostingFact]:

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import grpc.aio
 
+from chassis.credentials import OwnCredentials
 from loyalty.tiers.v1 import tiers_pb2
 from loyalty.tiers.v1.tiers_pb2_grpc import TierServiceStub
-from services.audience.peers.channels import Credentials, newer
+from services.audience.peers.calls import newer
 
 NAME: Final = "tiers"
 
@@ -35,7 +36,7 @@ class TierFact:
 class Tiers:
     """The tiers' stream."""
 
-    def __init__(self, channel: grpc.aio.Channel, credentials: Credentials) -> None:
+    def __init__(self, channel: grpc.aio.Channel, credentials: OwnCredentials) -> None:
         # The stub's types are those of the synchronous channel, too.
         self._tiers: Any = TierServiceStub(channel)
         self._credentials = credentials

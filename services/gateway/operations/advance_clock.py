@@ -4,8 +4,8 @@ import asyncio
 import time as clock
 from datetime import datetime
 
+from chassis.channels import Metadata
 from chassis.refusals import DeadlinePassed
-from services.gateway.peers.channels import Metadata
 from services.gateway.peers.clocks import FOLLOWERS, KEEPER, Clocks
 
 

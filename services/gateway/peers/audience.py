@@ -3,9 +3,10 @@
 import grpc.aio
 
 from chassis.call import log_fields
+from chassis.channels import Metadata
 from chassis.refusals import error_info, status_of_error
 from loyalty.audience.v1 import audience_pb2
-from services.gateway.peers.channels import Channels, Metadata
+from services.gateway.peers.channels import Channels
 
 NAME = "audience"
 # As many as a program can have, so that one page has them all.

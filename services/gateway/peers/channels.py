@@ -2,45 +2,19 @@
 
 import asyncio
 import itertools
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import grpc
 import grpc.aio
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2  # type: ignore[import-untyped]  # ships no types
 
+from chassis.channels import Metadata, open_channel
+from chassis.settings import ServiceSettings
+
 Answer = TypeVar("Answer", bound=Message)
-Metadata = tuple[tuple[str, str], ...]
 
 _HEALTH = "/grpc.health.v1.Health/Check"
-_RETRY = {
-    "maxAttempts": 4,
-    "initialBackoff": "0.05s",
-    "maxBackoff": "0.5s",
-    "backoffMultiplier": 2.0,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """Files of mutual TLS: this process's chain and key, and the authority (all PEM)."""
-
-    chain: Path
-    key: Path
-    authority: Path
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Credentials of a channel that presents the chain."""
-        return grpc.ssl_channel_credentials(
-            root_certificates=self.authority.read_bytes(),
-            private_key=self.key.read_bytes(),
-            certificate_chain=self.chain.read_bytes(),
-        )
 
 
 class UnaryCall(Generic[Answer]):
@@ -69,24 +43,21 @@ class UnaryCall(Generic[Answer]):
 class Channels:
     """Channels by name of service.
 
-    `targets` are addresses by name; `retried` are the methods, as `/package.Service/Method`, that
-    are called again when the answer was UNAVAILABLE. Each service has one more channel for calls
-    that are made once whatever is answered.
+    `targets` are addresses by name; `retried` are the methods that are called again when the answer
+    was UNAVAILABLE. Each service has one more channel for calls that are made once whatever is
+    answered.
     """
 
     def __init__(
         self,
         targets: Mapping[str, str],
+        settings: ServiceSettings,
         retried: Iterable[str],
         *,
         each: int = 2,
-        keepalive_seconds: float = 30.0,
-        max_message_bytes: int = 16 * 1024 * 1024,
-        certificates: Certificates | None = None,
     ) -> None:
-        self._options = _options(retried, keepalive_seconds, max_message_bytes)
-        self._once_options = _options((), keepalive_seconds, max_message_bytes)
-        self._credentials = certificates.credentials() if certificates is not None else None
+        self._settings = settings
+        self._retried = frozenset(retried)
         self._each = each
         self._channels: dict[str, list[grpc.aio.Channel]] = {}
         self._once: dict[str, grpc.aio.Channel] = {}
@@ -95,8 +66,10 @@ class Channels:
 
     def open(self, name: str, address: str) -> None:
         """Open the channels of one more service."""
-        self._channels[name] = [self._open(address, self._options) for _ in range(self._each)]
-        self._once[name] = self._open(address, self._once_options)
+        self._channels[name] = [
+            open_channel(address, self._settings, self._retried) for _ in range(self._each)
+        ]
+        self._once[name] = open_channel(address, self._settings)
 
     def unary(
         self, target: str, method: str, answer: type[Answer], *, once: bool = False
@@ -119,40 +92,10 @@ class Channels:
             return False
         return bool(state.status == health_pb2.HealthCheckResponse.SERVING)
 
-    def _open(self, address: str, options: list[tuple[str, Any]]) -> grpc.aio.Channel:
-        if self._credentials is not None:
-            return grpc.aio.secure_channel(address, self._credentials, options=options)
-        return grpc.aio.insecure_channel(address, options=options)
-
     async def close(self, grace_seconds: float | None = None) -> None:
         """Close all channels; calls in flight have `grace_seconds` to finish."""
         for channel in itertools.chain(self._once.values(), *self._channels.values()):
             await channel.close(grace_seconds)
-
-
-def _options(
-    retried: Iterable[str], keepalive_seconds: float, max_message_bytes: int
-) -> list[tuple[str, Any]]:
-    names = []
-    for method in sorted(retried):
-        service, _, name = method.removeprefix("/").partition("/")
-        names.append({"service": service, "method": name})
-    config = {"methodConfig": [{"name": names, "retryPolicy": _RETRY}]} if names else {}
-    return [
-        # An HTTP proxy of the environment is not meant for our own services.
-        ("grpc.enable_http_proxy", 0),
-        ("grpc.service_config", json.dumps(config)),
-        # Each channel is a connection of its own, so that several workers of a service share them.
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000)),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        # A service that comes back is found within a second, not within two minutes.
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.max_reconnect_backoff_ms", 1_000),
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
-    ]
 
 
 def _serialize(message: Message) -> bytes:

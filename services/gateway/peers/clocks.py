@@ -7,10 +7,11 @@ from typing import Final, TypeVar
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.channels import Metadata
 from chassis.refusals import DependencyUnavailable, error_info, status_of_error
 from loyalty.common.v1 import clock_pb2
 from loyalty.ledger.v1 import program_pb2
-from services.gateway.peers.channels import Channels, Metadata
+from services.gateway.peers.channels import Channels
 
 KEEPER: Final = "ledger"
 """Keeps the program's clock; the others look at it there."""

@@ -2,9 +2,10 @@
 
 import grpc.aio
 
+from chassis.channels import Metadata
 from chassis.refusals import error_info, status_of_error
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
-from services.gateway.peers.channels import Channels, Metadata
+from services.gateway.peers.channels import Channels
 
 NAME = "ledger"
 _SERVICE = "/loyalty.ledger.v1.LedgerService"

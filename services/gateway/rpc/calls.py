@@ -1,8 +1,8 @@
 """What the gateway's services have in common."""
 
 from chassis.call import current_call, outgoing_metadata
+from chassis.channels import Metadata
 from services.gateway.operations.admit import Credentials
-from services.gateway.peers.channels import Metadata
 
 
 def calling(credentials: Credentials) -> Metadata:

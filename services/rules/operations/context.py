@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from chassis.call import remaining_seconds
+from chassis.channels import Metadata
 from kernel.ids import surrogate
 from services.rules.operations.locks import MemberLocks
 from services.rules.operations.programs import Programs
-from services.rules.peers.channels import Metadata
 from services.rules.peers.credentials import Credentials
 from services.rules.peers.ledger import Ledger
 from services.rules.peers.tiers import Tiers

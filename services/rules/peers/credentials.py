@@ -5,16 +5,12 @@ asked. What rules need to know for themselves (a program's configuration, a tier
 does is asked for in the service's name, where it has the key to say so.
 """
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-
 from chassis.call import outgoing_metadata
-from chassis.identity import Identity, TokenIssuer
-from services.rules.peers.channels import Metadata
+from chassis.channels import Metadata
+from chassis.credentials import OwnCredentials
 
 ACTOR = "service:rules"
-SCOPES = frozenset(
+OWN_SCOPES = frozenset(
     {
         "ledger:read",
         "ledger:write",
@@ -24,25 +20,13 @@ SCOPES = frozenset(
         "tiers:write",
     }
 )
-LIFETIME_SECONDS = 900
-RENEW_SECONDS = 600
-_ORGANIZATIONS_MAX = 10_000
 
 
 class Credentials:
-    """Metadata of outgoing calls."""
+    """Metadata of outgoing calls; `own` is None where the service has no key."""
 
-    def __init__(
-        self, issuer: TokenIssuer | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._issuer = issuer
-        self._clock = clock
-        self._tokens: OrderedDict[str, tuple[float, Metadata]] = OrderedDict()
-
-    @property
-    def own(self) -> bool:
-        """Whether the service can speak for itself, without a caller."""
-        return self._issuer is not None
+    def __init__(self, own: OwnCredentials | None) -> None:
+        self.own = own
 
     def caller(self) -> Metadata:
         """The caller's own credential."""
@@ -50,16 +34,4 @@ class Credentials:
 
     def service(self, organization: str) -> Metadata:
         """The service's credential for an organization; the caller's where it has none."""
-        if self._issuer is None:
-            return outgoing_metadata()
-        now = self._clock()
-        known = self._tokens.get(organization)
-        if known is None or now >= known[0]:
-            identity = Identity(organization, SCOPES, ACTOR)
-            token = self._issuer.issue(identity, lifetime_seconds=LIFETIME_SECONDS)
-            known = (now + RENEW_SECONDS, (("authorization", f"Bearer {token}"),))
-            self._tokens[organization] = known
-            if len(self._tokens) > _ORGANIZATIONS_MAX:
-                self._tokens.popitem(last=False)
-        trace = tuple(pair for pair in outgoing_metadata() if pair[0] != "authorization")
-        return (*known[1], *trace)
+        return self.caller() if self.own is None else self.own.acting_for(organization)

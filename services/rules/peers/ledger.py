@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import grpc.aio
 
+from chassis.channels import Metadata
 from chassis.refusals import DependencyUnavailable
 from kernel.ids import microseconds
 from kernel.money import exponent
@@ -18,7 +19,7 @@ from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
 from services.rules.domain.evaluate import Judgement
 from services.rules.domain.events import Examined
 from services.rules.domain.facts import ProgramFacts
-from services.rules.peers.channels import Metadata, refusal_of_error, refusal_of_status
+from services.rules.peers.refusing import refusal_of_error, refusal_of_status
 
 NAME = "ledger"
 RETRIED = ("loyalty.ledger.v1.LedgerService", "loyalty.ledger.v1.ProgramService")

@@ -7,10 +7,11 @@ from typing import Any
 
 import grpc.aio
 
+from chassis.channels import Metadata
 from loyalty.tiers.v1 import tiers_pb2
 from loyalty.tiers.v1.tiers_pb2_grpc import TierServiceStub
 from services.rules.domain.evaluate import TierRate
-from services.rules.peers.channels import Metadata, refusal_of_error
+from services.rules.peers.refusing import refusal_of_error
 
 NAME = "tiers"
 MEMBERS_MAX = 1_000

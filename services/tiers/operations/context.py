@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from chassis.credentials import OwnCredentials
 from kernel.ids import bucket_of
-from services.tiers.peers.credentials import Credentials
 from services.tiers.peers.ledger import Ledger
 from services.tiers.store.connections import Pool
 from services.tiers.store.ladders import Ladders
@@ -54,7 +54,7 @@ class TiersContext:
     writes: Pool
     reads: Pool
     ledger: Ledger
-    credentials: Credentials
+    credentials: OwnCredentials
     buckets: int
     clock: Callable[[], datetime] = server_time
     jitter: Callable[[], float] = random.SystemRandom().random

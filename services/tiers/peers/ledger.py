@@ -1,16 +1,15 @@
 """The ledger: what members have, what programs can count, and what happened."""
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-import grpc
 import grpc.aio
 
 from chassis.call import outgoing_metadata, remaining_seconds
+from chassis.channels import Metadata
 from chassis.refusals import (
     CredentialInvalid,
     DeadlinePassed,
@@ -20,7 +19,6 @@ from chassis.refusals import (
     error_info,
     status_of_error,
 )
-from chassis.settings import ServiceSettings
 from kernel.ids import microseconds
 from kernel.refusals import MemberNotFound, ProgramNotFound
 from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
@@ -32,23 +30,13 @@ from services.tiers.domain.refusals import CounterNotFound
 
 NAME = "ledger"
 POINTS_EARNED = "points_earned"
-Metadata = tuple[tuple[str, str], ...]
-
-_READS = [
-    {"service": "loyalty.ledger.v1.LedgerService", "method": "GetAccount"},
-    {"service": "loyalty.ledger.v1.LedgerService", "method": "BatchGetAccounts"},
-    {"service": "loyalty.ledger.v1.ProgramService", "method": "GetProgram"},
-    {"service": "loyalty.ledger.v1.ProgramService", "method": "ListCounters"},
-    {"service": "loyalty.ledger.v1.ProgramService", "method": "ListCurrencies"},
-]
-_RETRY = {
-    "maxAttempts": 3,
-    "initialBackoff": "0.05s",
-    "maxBackoff": "0.3s",
-    "backoffMultiplier": 2.0,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
-_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+RETRIED = (
+    "/loyalty.ledger.v1.LedgerService/GetAccount",
+    "/loyalty.ledger.v1.LedgerService/BatchGetAccounts",
+    "/loyalty.ledger.v1.ProgramService/GetProgram",
+    "/loyalty.ledger.v1.ProgramService/ListCounters",
+    "/loyalty.ledger.v1.ProgramService/ListCurrencies",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +45,6 @@ class ProgramClock:
 
     now: datetime
     sandbox: bool
-
-
-def open_channel(address: str, settings: ServiceSettings) -> grpc.aio.Channel:
-    """A connection to the ledger, with this service's certificate where it has one."""
-    options: list[tuple[str, Any]] = [
-        # An HTTP proxy of the environment is not meant for our own services.
-        ("grpc.enable_http_proxy", 0),
-        (
-            "grpc.service_config",
-            json.dumps({"methodConfig": [{"name": _READS, "retryPolicy": _RETRY}]}),
-        ),
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.keepalive_time_ms", int(settings.keepalive_seconds * 1000)),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        # A ledger that comes back is found within a second, not within two minutes.
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.max_reconnect_backoff_ms", 1_000),
-        ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
-    ]
-    paths = (settings.tls_ca_path, settings.tls_key_path, settings.tls_certificate_path)
-    authority, key, chain = (None if path is None else path.read_bytes() for path in paths)
-    if chain is None:
-        return grpc.aio.insecure_channel(address, options=options)
-    credentials = grpc.ssl_channel_credentials(authority, key, chain)
-    return grpc.aio.secure_channel(address, credentials, options=options)
 
 
 class Ledger:
