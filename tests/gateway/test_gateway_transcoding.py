@@ -242,6 +242,15 @@ def test_the_path_fills_its_fields_and_the_body_may_not_differ() -> None:
         read("Earn", {"member": "other"}, program="p", member="m")
 
 
+def test_a_segment_of_a_path_may_be_a_number() -> None:
+    expected = ledger_pb2.ListEntriesRequest(program="p", member="m", page_size=12)
+
+    assert read("ListEntries", program="p", member="m", page_size="12") == expected
+    for wrong in ("twelve", "1.5", "", "99999999999"):
+        with pytest.raises(InvalidField):
+            read("ListEntries", program="p", member="m", page_size=wrong)
+
+
 def test_every_annotated_method_has_its_routes() -> None:
     routes = list(routes_of(EXPOSED))
     known = {(route.method, route.template.text) for route in routes}

@@ -131,8 +131,8 @@ def _route(rpc: MethodDescriptor, rule: http_pb2.HttpRule, target: str, *, prima
     mine = template.text == ME or template.text.startswith((ME + "/", ME + ":"))
     fields = rpc.input_type.fields_by_name
     for variable in template.variables:
-        if variable not in fields or not _is_text(fields[variable]):
-            raise ValueError(f"{name}: {variable} is no string field of {rpc.input_type.name}")
+        if variable not in fields or not _is_word(fields[variable]):
+            raise ValueError(f"{name}: {variable} is no text or number of {rpc.input_type.name}")
     if rule.body:
         body_shape(rpc, rule.body)
     claimed = [claim for claim in CLAIMED if claim in fields] if mine else []
@@ -151,5 +151,7 @@ def _route(rpc: MethodDescriptor, rule: http_pb2.HttpRule, target: str, *, prima
     )
 
 
-def _is_text(one: FieldDescriptor) -> bool:
-    return one.type == FieldDescriptor.TYPE_STRING and not one.is_repeated
+def _is_word(one: FieldDescriptor) -> bool:
+    """Whether a segment of a path can say the field: a text, or an integer."""
+    kinds = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_INT32}
+    return one.type in kinds and not one.is_repeated

@@ -43,14 +43,26 @@ def read_request(
         raise UnreadableBody("this route takes no body")
     if query:
         _read_query(route, query, message)
-    for name, value in values.items():
+    for name, text in values.items():
+        value = _bound(route, name, text)
         given = getattr(message, name)
         if given and given != value:
             _refuse(name, "differs from what the path says")
-        setattr(message, name, _encodable(name, value))
+        setattr(message, name, value)
     if idempotency_key is not None and route.request_id:
         _apply_key(message, route.request_id, _unquoted(idempotency_key))
     return message
+
+
+def _bound(route: Route, name: str, text: str) -> Any:
+    """The value of a field that the path or the claims fill."""
+    field = route.rpc.input_type.fields_by_name[name]
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return _encodable(name, text)
+    try:
+        return _scalar(field, text, name)
+    except Unreadable as error:
+        _refuse(name, error.description)
 
 
 def _apply_key(message: Any, path: tuple[str, ...], key: str) -> None:
