@@ -231,8 +231,12 @@ class Posting:
     lots: dict[int, UUID] = field(default_factory=dict)
     bucket: int = 0
     member: str = ""
-    # The own account of the member addressed, where the posting landed in another one.
+    # The own account of the member addressed, where the posting landed in another one, and whose
+    # account that is.
     addressee: AccountKey | None = None
+    account_member: str = ""
+    # Members that its entries name by their accounts, for the answer.
+    names: dict[AccountKey, str] = field(default_factory=dict)
     # The posting of another account that belongs together with it; its place is known when saved.
     peer: "Posting | None" = None
     peer_place: tuple[int, int] | None = None

@@ -1,6 +1,6 @@
 """Deciding a command: a column of guards, each with its refusal, in the contract's order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -8,10 +8,11 @@ from kernel import calendar
 from kernel.money import rounded_down
 from kernel.refusals import LimitReached, Refusal
 from services.ledger.domain import counters
-from services.ledger.domain.account import Balance, Kind, Limit, Lot, Posting, State
+from services.ledger.domain.account import Account, Balance, Kind, Limit, Lot, Posting, State
 from services.ledger.domain.commands import Adjust, Command, Count, Earn, Enrol, Redeem
 from services.ledger.domain.config import POINTS_MAX, Expiry, ExpiryKind
 from services.ledger.domain.fold import Fold, four
+from services.ledger.domain.permissions import Addressed, check_permission
 from services.ledger.domain.policy import CurrencyPolicy, Policy
 from services.ledger.domain.refusals import (
     BelowMinimumBalance,
@@ -50,28 +51,13 @@ def check_preconditions(fold: Fold, command: Command) -> None:
             raise CounterChanged(expectation.name, expectation.value, actual)
 
 
-def decide(fold: Fold, command: Command) -> Posting:
-    """Apply a command to a settled account, or refuse and leave the account as it was."""
+def decide(fold: Fold, command: Command, addressed: Addressed | None = None) -> Posting:
+    """Apply a command to a settled account, or refuse and leave the account as it was.
+
+    `addressed` is the member whose commands land in this account of another one.
+    """
     account = fold.account
-    effective_time = command.effective_time or fold.now
-    if effective_time > fold.now:
-        raise EffectiveTimeInFuture(fold.now)
-    if account.state is State.FROZEN:
-        raise MemberFrozen(account.member)
-    posting = Posting(
-        request_id=command.request_id,
-        digest=command.digest,
-        version=account.version + 1,
-        effective_time=effective_time,
-        record_time=fold.now,
-        revision=fold.policy.revision,
-        actor=command.actor,
-        reference=command.reference,
-        first_entry=account.sequence + 1,
-        bucket=account.bucket,
-        member=account.member,
-    )
-    fold.open_posting(posting)
+    posting = opened(fold, command, addressed)
     fold.begin()
     try:
         _enrol(fold, command)
@@ -89,6 +75,49 @@ def decide(fold: Fold, command: Command) -> Posting:
     account.version += 1
     account.enrolled = True
     account.touched = True
+    return posting
+
+
+def opened(
+    fold: Fold,
+    command: Command,
+    addressed: Addressed | None = None,
+    others: Sequence[tuple[Account, Addressed | None]] = (),
+) -> Posting:
+    """Begin the posting of a command, or refuse what any command is refused for.
+
+    `others` are further accounts that it touches. Refusals: EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN, PERMISSION_MISSING.
+    """
+    account = fold.account
+    effective_time = command.effective_time or fold.now
+    if effective_time > fold.now:
+        raise EffectiveTimeInFuture(fold.now)
+    for touched, through in ((account, addressed), *others):
+        if through is not None and through.frozen:
+            raise MemberFrozen(through.member)
+        if touched.state is State.FROZEN:
+            raise MemberFrozen(touched.member)
+    if addressed is not None:
+        for operation in command.operations:
+            check_permission(addressed, operation)
+    posting = Posting(
+        request_id=command.request_id,
+        digest=command.digest,
+        version=account.version + 1,
+        effective_time=effective_time,
+        record_time=fold.now,
+        revision=fold.policy.revision,
+        actor=command.actor,
+        reference=command.reference,
+        first_entry=account.sequence + 1,
+        bucket=account.bucket,
+        member=account.member,
+    )
+    if addressed is not None:
+        posting.member, posting.account_member = addressed.member, account.member
+        posting.addressee = addressed.key
+    fold.open_posting(posting)
     return posting
 
 

@@ -149,15 +149,20 @@ class Fold:
             inactivity_months=policy.months if policy.kind is ExpiryKind.INACTIVITY else 0,
             fresh=True,
         )
+        self.put_lot(lot)
+        return lot
+
+    def put_lot(self, lot: Lot) -> None:
+        """Keep the lot of the next entry, whose sequence it has."""
+        account = self.account
         account.lots[lot.sequence] = lot
         account.changed_lots.add(lot.sequence)
-        order = self._order.get(currency.number)
+        order = self._order.get(lot.currency)
         if order is not None and not lot.pending:
             insort(order, (self._key(lot), lot.sequence))
         if self._undo is not None:
             sequence = lot.sequence
             self._undo.append(lambda: self._forget(sequence))
-        return lot
 
     def expires(self, lot: Lot) -> datetime:
         """When a lot expires as things stand."""

@@ -188,3 +188,14 @@ class SettingOff(Refusal):
 
     def __init__(self, setting: str) -> None:
         super().__init__(f"{setting} is off", setting=setting)
+
+
+class PermissionMissing(Refusal):
+    """The member's role in the group does not permit it."""
+
+    reason = "PERMISSION_MISSING"
+
+    def __init__(self, role: str, permission: str) -> None:
+        super().__init__(
+            f"the role {role!r} does not permit {permission}", role=role, permission=permission
+        )

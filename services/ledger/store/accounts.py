@@ -6,7 +6,7 @@ from datetime import datetime
 
 import asyncpg
 
-from services.ledger.domain.account import Account, Balance, Lot, State
+from services.ledger.domain.account import Account, AccountKind, Balance, Link, Lot, State
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.counters import DAYS
 from services.ledger.store.programs import Connection
@@ -28,8 +28,11 @@ class Loaded:
 
 _ACCOUNT_COLUMNS = """
     a.bucket, a.id, a.program, a.state, a.sandbox, a.version, a.sequence, a.digest, a.enrol_time,
-    a.record_time, a.last_activity_time, a.next_due_time, p.revision, p.clock, p.posted
+    a.record_time, a.last_activity_time, a.next_due_time, p.revision, p.clock, p.posted,
+    a.kind, a.link, a.link_bucket, a.link_account, a.elsewhere
 """
+
+_WIDTH = 20
 
 # One statement locks all accounts of a transaction in key order, so that no two transactions wait
 # for each other.
@@ -131,7 +134,12 @@ def _loaded(row: asyncpg.Record) -> Loaded:
         last_activity_time=row[10],
         next_due_time=row[11],
         enrolled=row[6] > 0,
+        elsewhere=row[19],
     )
+    if row[15] != AccountKind.PERSON:
+        account.kind = AccountKind(row[15])
+    if row[16] is not None:
+        account.link, account.link_to = Link(row[16]), (row[17], row[18])
     return Loaded(account, row[2], row[12], row[13], row[14])
 
 
@@ -154,8 +162,8 @@ async def read_whole(connection: Connection, keys: Iterable[Key]) -> dict[Key, L
         key = (row[0], row[1])
         if key not in loaded:
             loaded[key] = _loaded(row)
-        if row[15] is not None:
-            loaded[key].account.balances[row[15]] = Balance(*row[16:])
+        if row[_WIDTH] is not None:
+            loaded[key].account.balances[row[_WIDTH]] = Balance(*row[_WIDTH + 1 :])
     return loaded
 
 

@@ -1,0 +1,42 @@
+"""Whose command lands in an account of another member, and what it may do there."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from services.ledger.domain.account import AccountKey
+from services.ledger.domain.commands import Operation, Redeem
+from services.ledger.domain.refusals import PermissionMissing
+
+
+class Permission(IntEnum):
+    """What a role in a group allows; the numbers of the contract."""
+
+    REDEEM = 1
+    TRANSFER = 2
+    MANAGE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A member whose commands land elsewhere: in the account merged into, or in a group's.
+
+    `key` is the member's own account. `permissions` are those of the role in the group, or None
+    where everything is allowed.
+    """
+
+    key: AccountKey
+    member: str
+    frozen: bool = False
+    role: str = ""
+    permissions: frozenset[Permission] | None = None
+
+
+_NEEDED: dict[type, Permission] = {Redeem: Permission.REDEEM}
+
+
+def check_permission(addressed: Addressed, operation: Operation) -> None:
+    """Refuse with PERMISSION_MISSING what the member's role does not allow."""
+    needed = _NEEDED.get(type(operation))
+    if needed is None or addressed.permissions is None or needed in addressed.permissions:
+        return
+    raise PermissionMissing(addressed.role, needed.name)
