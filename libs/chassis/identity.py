@@ -13,6 +13,7 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from chassis.call import current_call
 from chassis.refusals import CredentialInvalid
+from chassis.settings import WrongSettings
 
 ISSUER: Final = "loyalty-gateway"
 AUDIENCE: Final = "loyalty"
@@ -217,18 +218,27 @@ def generate_keys() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def read_verifier(path: Path) -> TokenVerifier:
-    """A verifier that trusts the key set of a file; an unknown key makes it read it again."""
+    """A verifier that trusts the key set of a file; an unknown key makes it read it again.
 
-    def read() -> dict[str, Any]:
-        keys: dict[str, Any] = json.loads(path.read_bytes())
-        return keys
-
-    return TokenVerifier(read(), reload=read)
+    `WrongSettings` where the file cannot be read now.
+    """
+    return TokenVerifier(_read_key_file(path), reload=lambda: _read_key_file(path))
 
 
 def read_issuer(path: Path) -> TokenIssuer:
-    """An issuer that signs with the private key in a file. `OSError` where it cannot be read."""
-    return TokenIssuer(json.loads(path.read_bytes()))
+    """An issuer that signs with the private key in a file; `WrongSettings` as above."""
+    return TokenIssuer(_read_key_file(path))
+
+
+def _read_key_file(path: Path) -> Jwk:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        raise WrongSettings(f"the key file {path} cannot be read: {reason}") from None
+    if not isinstance(found, dict):
+        raise WrongSettings(f"the key file {path} cannot be read: it is no JSON object")
+    return found
 
 
 def _read_keys(jwks: Mapping[str, Any]) -> dict[str, OKPKey]:

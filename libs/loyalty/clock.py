@@ -1,25 +1,21 @@
-"""Moves a sandbox program through time in every service that keeps a part of it.
+"""The order in which a sandbox program's time passes in the services that keep a part of it.
 
-    parts = [StubPart(client.stub(ClockServiceStub, name), "sandbox") for name in SERVICES]
-    await advance(parts, datetime(2030, 1, 1, tzinfo=UTC))
+    await advance(ledger, [rules, tiers, audience], datetime(2030, 1, 1, tzinfo=UTC))
 
-The one place that says in which order a program's time passes: all services go, again and again, to
-the earliest instant at which any of them has something due, and so nothing happens too late or in
-another order than it would have by itself.
+The one place that says so, for the gateway and for the command: values and callables, no calls.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Protocol
 
-from google.protobuf.timestamp_pb2 import Timestamp
+SERVICES: Final = ("ledger", "rules", "tiers", "audience")
+"""In the order in which an instant is worked through: each rests on what those before it did.
 
-from loyalty.common.v1.clock_pb2 import CatchUpRequest, GetNextDueRequest
-
-# In the order in which an instant is worked through: each rests on the numbers of those before it.
-SERVICES = ("ledger", "rules", "tiers", "audience")
-_STEPS_MAX = 1_000_000
+The first keeps the program's clock; the others look at it there.
+"""
+_STEPS_MAX: Final = 1_000_000
 
 
 class Part(Protocol):
@@ -32,48 +28,41 @@ class Part(Protocol):
         """Do what is due up to `time`, and answer for how many accounts."""
 
 
-class StubPart:
-    """A part behind a `ClockServiceStub` of `grpc.aio`, whose calls take `timeout_seconds`."""
+async def advance(
+    keeper: Part, followers: Sequence[Part], until: datetime, *, following: bool = True
+) -> int:
+    """Move all parts to `until`; answers for how many accounts the keeper had something due.
 
-    def __init__(self, stub: Any, program: str, timeout_seconds: float = 60.0) -> None:
-        self._catch_up: Callable[..., Awaitable[Any]] = stub.CatchUp
-        self._next_due: Callable[..., Awaitable[Any]] = stub.GetNextDue
-        self._program = program
-        self._timeout = timeout_seconds
+    All go, again and again, to the earliest instant at which a follower has something due, so that
+    nothing happens too late or in another order than it would have by itself. The keeper works a
+    stretch of time through by itself, in order, so what is due there alone is not stopped at; it is
+    asked all the same, for what it refuses comes first, and nothing moves while it is down.
 
-    async def next_due(self) -> datetime | None:
-        """The earliest instant at which the service has something due."""
-        request = GetNextDueRequest(program=self._program)
-        answer = await self._next_due(request, timeout=self._timeout)
-        return answer.time.ToDatetime(UTC) if answer.HasField("time") else None
-
-    async def catch_up(self, time: datetime) -> int:
-        """Bring the service to `time`."""
-        moment = Timestamp()
-        moment.FromDatetime(time)
-        request = CatchUpRequest(program=self._program, time=moment)
-        answer = await self._catch_up(request, timeout=self._timeout)
-        return int(answer.done)
-
-
-async def advance(parts: Sequence[Part], until: datetime, *, following: bool = True) -> int:
-    """Move all parts to `until`; answers what the first of them did, in accounts.
-
-    The first part keeps the program's clock. The others are brought up to date at every instant.
-    Without `following` they are only where they have something due themselves: they follow anyway,
-    and who moves a clock by many small steps waits for them once, at the end. What falls due in the
-    first part alone it then works through in one go, in order as ever.
-    A call that failed half way is resumed by calling again with the same time.
+    Without `following` the followers are only brought up where they have something due: they follow
+    anyway, and who moves a clock by many small steps waits for them once, at the end.
+    A move that failed half way is completed by moving again to the same time.
     """
+    reached: datetime | None = None
     done = 0
     for _ in range(_STEPS_MAX):
-        asked = parts if following else parts[1:]
-        due = await asyncio.gather(*(part.next_due() for part in asked))
-        step = min((time for time in due if time is not None and time < until), default=until)
-        done += await parts[0].catch_up(step)
-        for part, time in zip(parts[1:], due[-len(parts) + 1 :], strict=True):
+        due = await _next_due([keeper, *followers] if following else followers)
+        due = due[-len(followers) :] if followers else []
+        # What is still due where everybody is already holds nobody up.
+        ahead = (time for time in due if time is not None and (reached is None or time > reached))
+        step = min((time for time in ahead if time < until), default=until)
+        done += await keeper.catch_up(step)
+        for part, time in zip(followers, due, strict=True):
             if following or (time is not None and time <= step):
                 await part.catch_up(step)
         if step == until:
             return done
+        reached = step
     raise RuntimeError(f"after {_STEPS_MAX:,} instants there is still something due before {until}")
+
+
+async def _next_due(parts: Sequence[Part]) -> list[datetime | None]:
+    answers = await asyncio.gather(*(part.next_due() for part in parts), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, BaseException)]

@@ -14,7 +14,8 @@ import typer
 
 from loyalty.calls import LoyaltyRefusal, RetryPolicy, credential_of, options_of
 from loyalty.client import AsyncClient
-from loyalty.clock import SERVICES, StubPart, advance
+from loyalty.clock import SERVICES, advance
+from loyalty.command.clocks import StubPart
 from loyalty.command.output import REFUSED, UNREACHABLE, err, out
 from loyalty.command.progress import Progress, shown_progress
 from loyalty.command.progress_file import ProgressFile, state_folder
@@ -218,7 +219,8 @@ class _Run:
 
     async def _move(self, patience: Patience, until: datetime, *, following: bool) -> None:
         """Move the clock of every service that has something due on the way, and the ledger's."""
-        await patience.call(lambda: advance(self._parts, until, following=following))
+        keeper, *followers = self._parts
+        await patience.call(lambda: advance(keeper, followers, until, following=following))
         self._now = until
 
     def _keep(self, say: Callable[[str], None]) -> None:

@@ -9,14 +9,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.channels import Metadata
 from chassis.refusals import DependencyUnavailable, error_info, status_of_error
+from loyalty.clock import SERVICES
 from loyalty.common.v1 import clock_pb2
 from loyalty.ledger.v1 import program_pb2
 from services.gateway.peers.channels import Channels
 
-KEEPER: Final = "ledger"
+KEEPER: Final = SERVICES[0]
 """Keeps the program's clock; the others look at it there."""
 
-FOLLOWERS: Final = ("rules", "tiers", "audience")
+FOLLOWERS: Final = SERVICES[1:]
 """Each rests on what those before it did at an instant."""
 
 _CATCH_UP: Final = "/loyalty.common.v1.ClockService/CatchUp"
