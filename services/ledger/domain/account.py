@@ -18,6 +18,8 @@ class State(IntEnum):
 
     OPEN = 1
     FROZEN = 2
+    # Nobody's any more: its person was erased. Never answered, because no member leads to it.
+    ERASED = 3
 
 
 class Kind(IntEnum):

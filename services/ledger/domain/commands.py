@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.ledger.domain.counters import Window
+from services.ledger.domain.identifiers import Identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,38 @@ class Count:
 class Enrol:
     """Open the account."""
 
+    identifiers: tuple[Identifier, ...] = ()
+    billing_day: int = 0
 
-Operation = Earn | Redeem | Adjust | Count | Enrol
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Points that a member brings; expiry by a strategy from the awarded time, or at an instant."""
+
+    points: int
+    currency: str = ""
+    awarded_time: datetime | None = None
+    expire_time: datetime | None = None
+    expiry: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Open the account, unless it is open, and credit what the member brings."""
+
+    balances: tuple[Opening, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+    billing_day: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOff:
+    """Debit everything that is left, because the person is erased."""
+
+    reason: str
+
+
+Operation = Earn | Redeem | Adjust | Count | Enrol | Import | WriteOff
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +117,7 @@ class Command:
     def needs_lots(self) -> bool:
         """Whether an operation may draw from lots."""
         for operation in self.operations:
-            if isinstance(operation, Redeem):
+            if isinstance(operation, (Redeem, WriteOff)):
                 return True
             if isinstance(operation, Adjust) and operation.points < 0:
                 return True
@@ -99,4 +130,18 @@ class Command:
 
     def enrols(self) -> bool:
         """Whether opening the account is what it asks for."""
-        return isinstance(self.operations[0], Enrol)
+        return isinstance(self.operations[0], (Enrol, Import))
+
+    def identifiers(self) -> tuple[Identifier, ...]:
+        """What it says that its member is found by."""
+        first = self.operations[0]
+        return first.identifiers if isinstance(first, (Enrol, Import)) else ()
+
+    def billing_day(self) -> int:
+        """The billing day that it sets; 0 for none."""
+        first = self.operations[0]
+        return first.billing_day if isinstance(first, (Enrol, Import)) else 0
+
+    def unlocks(self) -> bool:
+        """Whether a frozen member may be given it: a person can always be erased."""
+        return isinstance(self.operations[0], WriteOff)

@@ -9,9 +9,19 @@ from kernel.money import rounded_down
 from kernel.refusals import LimitReached, Refusal
 from services.ledger.domain import counters
 from services.ledger.domain.account import Account, Balance, Kind, Limit, Lot, Posting, State
-from services.ledger.domain.commands import Adjust, Command, Count, Earn, Enrol, Redeem
+from services.ledger.domain.commands import (
+    Adjust,
+    Command,
+    Count,
+    Earn,
+    Enrol,
+    Import,
+    Redeem,
+    WriteOff,
+)
 from services.ledger.domain.config import POINTS_MAX, Expiry, ExpiryKind
 from services.ledger.domain.fold import Fold, four
+from services.ledger.domain.opening import import_member, write_off
 from services.ledger.domain.permissions import Addressed, check_permission
 from services.ledger.domain.policy import CurrencyPolicy, Policy
 from services.ledger.domain.refusals import (
@@ -131,12 +141,13 @@ def redemption_value(points: int, currency: CurrencyPolicy, policy: Policy) -> D
 
 def _enrol(fold: Fold, command: Command) -> None:
     account = fold.account
+    first = command.operations[0]
     if account.enrolled:
-        if command.enrols():
+        if isinstance(first, Enrol) or (isinstance(first, Import) and not first.balances):
             raise MemberExists(account.member)
         return
     assert fold.posting is not None
-    if command.enrols():
+    if isinstance(first, Enrol):
         _require_open(fold, fold.posting.effective_time)
     account.enrol_time = fold.posting.effective_time
     fold.seal(fold.entry(Kind.ENROLLED, None, None, (0, 0, 0, 0)))
@@ -340,4 +351,6 @@ _OPERATIONS: dict[type, Callable[..., None]] = {
     Adjust: _adjust,
     Count: _count,
     Enrol: _nothing,
+    Import: import_member,
+    WriteOff: write_off,
 }

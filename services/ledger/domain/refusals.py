@@ -199,3 +199,12 @@ class PermissionMissing(Refusal):
         super().__init__(
             f"the role {role!r} does not permit {permission}", role=role, permission=permission
         )
+
+
+class HoldOpen(Refusal):
+    """Points are held; the holds must end first."""
+
+    reason = "HOLD_OPEN"
+
+    def __init__(self, count: int) -> None:
+        super().__init__("points are held", count=count)

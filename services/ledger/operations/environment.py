@@ -38,6 +38,10 @@ class Addresses:
             del self._known[next(iter(self._known))]
         self._known[name] = key
 
+    def forget(self, name: Name) -> None:
+        """Ask the directory again: the person was erased."""
+        self._known.pop(name, None)
+
 
 @dataclass
 class Environment:
@@ -49,6 +53,8 @@ class Environment:
     # Ids must differ, not be secret: a generator that is seeded from the system once.
     random_bits: Callable[[int], int] = random.Random().getrandbits  # noqa: S311
     addresses: Addresses = field(default_factory=Addresses)
+    # What identifiers are hashed with.
+    identifier_key: bytes = b""
     _policies: OrderedDict[tuple[int, int], Policy] = field(default_factory=OrderedDict)
 
     def name(self, organization: str, member: str, program: int) -> Name:

@@ -16,6 +16,7 @@ from prometheus_client import Gauge, Histogram
 
 from chassis.metrics import REGISTRY
 from chassis.refusals import DeadlinePassed, DependencyUnavailable, Overloaded
+from services.ledger.operations.claims import Outrun
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.gathering import gathered
 from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
@@ -233,7 +234,7 @@ class _Lane:
         while True:
             try:
                 return await self._once(items)
-            except (RevisionMoved, *RETRIED, *CONNECTION_LOST) as error:
+            except (RevisionMoved, Outrun, *RETRIED, *CONNECTION_LOST) as error:
                 if loop.time() >= until:
                     raise
                 _log.warning("a transaction is tried again", error=type(error).__name__)

@@ -8,6 +8,7 @@ from kernel.refusals import Refusal
 from services.ledger.domain.account import Posting
 from services.ledger.domain.commands import Command
 from services.ledger.domain.policy import Policy
+from services.ledger.operations.claims import Outrun
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import (
     AccountView,
@@ -99,11 +100,16 @@ async def _post(
 
 
 async def _as_if(context: LedgerContext, items: Sequence[Item]) -> list[Outcome]:
-    async with (
-        context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        return await Transaction(context.environment, connection, items, dry=True).run()
+    while True:
+        async with (
+            context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            try:
+                return await Transaction(context.environment, connection, items, dry=True).run()
+            except Outrun:
+                # What was remembered of somebody erased is forgotten now.
+                continue
 
 
 async def _recorded(

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from kernel import calendar, ids
 from kernel.refusals import MemberNotFound, Refusal
 from services.ledger.domain import counters, settle
-from services.ledger.domain.account import Account, Posting
+from services.ledger.domain.account import Account, Posting, State
 from services.ledger.domain.commands import Command, Count, Earn
 from services.ledger.domain.decide import check_preconditions, decide
 from services.ledger.domain.digest import first_digest
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import RequestIdReused
+from services.ledger.operations.claims import Claims, Outrun
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.outcomes import (
     Applied,
@@ -58,6 +59,7 @@ class Transaction:
         self._folds: dict[Key, Fold] = {}
         self._seen: dict[tuple[int, int, str], SeenRequest | Posting] = {}
         self._postings: list[tuple[Account, Posting]] = []
+        self._claims = Claims()
         # Refusals that name a posting of this transaction, which has no id before it is saved.
         self._reused: list[tuple[int, Command, Posting]] = []
 
@@ -159,6 +161,7 @@ class Transaction:
             self._loaded.update(await load(connection, sorted(wanted)))
         if not self._loaded:
             return
+        self._check_erased()
         for name, key in self._keys.items():
             if key in self._loaded:
                 self._loaded[key].account.member = name.member
@@ -168,6 +171,19 @@ class Transaction:
             now = loaded.clock or self._now
             self._folds[key] = Fold(loaded.account, policy, now, self._random62)
         await self._load_what_commands_need()
+        await self._claims.load(connection, ((item.name, item.command) for item in self._items))
+
+    def _check_erased(self) -> None:
+        """What is remembered of an erased person leads to nobody: ask the directory again."""
+        gone = [
+            name
+            for name, key in self._keys.items()
+            if key in self._loaded and self._loaded[key].account.state is State.ERASED
+        ]
+        for name in gone:
+            self._environment.addresses.forget(name)
+        if gone:
+            raise Outrun
 
     async def _load_what_commands_need(self) -> None:
         requests: list[tuple[int, int, str]] = []
@@ -206,11 +222,13 @@ class Transaction:
         if seen is not None:
             return self._replay(place, item, key, seen)
         try:
+            self._claims.check(item.name, command)
             check_preconditions(fold, command)
             self._settle(fold)
             posting = decide(fold, command)
         except Refusal as refusal:
             return Refused(refusal)
+        self._claims.take(item.name, fold.account, command)
         self._seen[request] = posting
         self._postings.append((fold.account, posting))
         view = view_of(fold.account, fold.now, posting.revision) if item.view else None
@@ -260,6 +278,7 @@ class Transaction:
                     if entry.lot is not None and entry.expiry_kind is not None:
                         account.lots[entry.lot].posting = posting.sequence
         await save.save(connection, heads, touched, self._postings)
+        await self._claims.save(connection)
 
     async def _mark_posted(self) -> None:
         first = {

@@ -1,0 +1,66 @@
+"""What a person is found by: a card, a phone number, kept as a keyed hash and never in clear."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from kernel.ids import bucket_of
+from kernel.refusals import LimitReached, Refusal
+
+IDENTIFIERS_MAX = 20
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identifier:
+    """An identifier as it is stored: `value` is HMAC-SHA-256 of organization, kind and value."""
+
+    name_bucket: int
+    organization: str
+    kind: str
+    value: bytes
+
+
+def identifier_of(key: bytes, buckets: int, organization: str, kind: str, value: str) -> Identifier:
+    """The identifier of a value in clear.
+
+    The key is made with the database. Without it nobody can try all phone numbers against a copy of
+    the table, and equal values of two organizations do not look alike.
+    """
+    content = f"{organization}\0{kind}\0{value}".encode()
+    digest = hmac.new(key, content, hashlib.sha256).digest()
+    return Identifier(
+        bucket_of(organization, f"{kind}\0{digest.hex()}", buckets), organization, kind, digest
+    )
+
+
+def etag_of_member(billing_day: int | None, identifiers: list[Identifier]) -> str:
+    """Changes with what `UpdateMember` changes."""
+    content = hashlib.sha256(str(billing_day or 0).encode())
+    for identifier in sorted(identifiers):
+        content.update(identifier.kind.encode() + b"\0" + identifier.value)
+    return f"member-{content.hexdigest()[:16]}"
+
+
+def check_count(count: int) -> None:
+    """Refuse with LIMIT_REACHED more identifiers than a person may have."""
+    if count > IDENTIFIERS_MAX:
+        raise LimitReached("identifiers", IDENTIFIERS_MAX, count)
+
+
+class IdentifierExists(Refusal):
+    """The identifier is somebody else's."""
+
+    reason = "IDENTIFIER_EXISTS"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"that {kind} is another member's", kind=kind)
+
+
+class IdentifierNotFound(Refusal):
+    """Nobody in the program has the identifier; its value is not repeated."""
+
+    reason = "MEMBER_NOT_FOUND"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"no member has that {kind}")

@@ -1,0 +1,158 @@
+"""What people are found by, and the people that members are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from services.ledger.domain.identifiers import Identifier
+from services.ledger.store.directory import Name
+from services.ledger.store.programs import Connection
+
+Person = tuple[int, int]
+"""(bucket, person)."""
+
+_ENSURE_KEY = """
+INSERT INTO fact (name, value) VALUES ('identifier_key', $1) ON CONFLICT (name) DO NOTHING
+"""
+
+_READ_KEY = "SELECT value FROM fact WHERE name = 'identifier_key'"
+
+_OWNERS = """
+SELECT k.place, i.bucket, i.person
+FROM unnest($1::int[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY
+    AS k (name_bucket, organization, kind, value, place)
+JOIN identifier i ON i.name_bucket = k.name_bucket AND i.organization = k.organization
+    AND i.kind = k.kind AND i.value = k.value
+"""
+
+# A person that was merged is the one that it was merged into.
+_PEOPLE = """
+SELECT k.place, coalesce(d.into_bucket, d.bucket), coalesce(d.into_person, d.person)
+FROM unnest($1::int[], $2::text[], $3::text[]) WITH ORDINALITY
+    AS k (name_bucket, organization, member, place)
+JOIN directory d
+    ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
+"""
+
+_COUNTS = """
+SELECT k.bucket, k.person, count(*)
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, person)
+JOIN identifier i ON i.bucket = k.bucket AND i.person = k.person
+GROUP BY k.bucket, k.person
+"""
+
+_INSERT = """
+INSERT INTO identifier (name_bucket, organization, kind, value, bucket, person)
+SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bytea[], $5::int[], $6::bigint[])
+ON CONFLICT (name_bucket, organization, kind, value) DO NOTHING
+RETURNING 1
+"""
+
+_SET_BILLING_DAYS = """
+UPDATE account a SET billing_day = k.billing_day
+FROM unnest($1::int[], $2::bigint[], $3::smallint[]) AS k (bucket, id, billing_day)
+WHERE a.bucket = k.bucket AND a.id = k.id
+"""
+
+_LOOKUP = """
+WITH RECURSIVE found AS (
+    SELECT bucket, person, 0 AS depth FROM identifier
+    WHERE name_bucket = $1 AND organization = $2 AND kind = $3 AND value = $4
+    UNION ALL
+    SELECT d.into_bucket, d.into_person, f.depth + 1
+    FROM found f JOIN directory d ON d.bucket = f.bucket AND d.person = f.person
+    WHERE d.into_person IS NOT NULL AND f.depth < 100
+)
+SELECT d.member
+FROM found f
+JOIN directory d ON d.bucket = f.bucket AND d.person = f.person AND d.into_person IS NULL
+JOIN account a ON a.bucket = f.bucket AND a.person = f.person AND a.program = $5 AND a.sequence > 0
+"""
+
+_OF_PERSON = """
+SELECT name_bucket, organization, kind, value FROM identifier WHERE bucket = $1 AND person = $2
+ORDER BY kind, value
+"""
+
+
+async def ensure_key(connection: Connection, fresh: str) -> bytes:
+    """The key of the identifiers' hashes: made with the database, the same ever after."""
+    await connection.execute(_ENSURE_KEY, fresh)
+    stored: str = await connection.fetchval(_READ_KEY)
+    return bytes.fromhex(stored)
+
+
+async def owners(
+    connection: Connection, identifiers: Sequence[Identifier]
+) -> dict[Identifier, Person]:
+    """Whose identifiers these are; those that nobody has are left out."""
+    rows = await connection.fetch(_OWNERS, *_columns(identifiers))
+    return {identifiers[row[0] - 1]: (row[1], row[2]) for row in rows}
+
+
+async def people(connection: Connection, names: Sequence[Name]) -> dict[Name, Person]:
+    """Who members are, whatever program they are named in."""
+    rows = await connection.fetch(
+        _PEOPLE,
+        [name.name_bucket for name in names],
+        [name.organization for name in names],
+        [name.member for name in names],
+    )
+    return {names[row[0] - 1]: (row[1], row[2]) for row in rows}
+
+
+async def counts(connection: Connection, whose: Iterable[Person]) -> dict[Person, int]:
+    """How many identifiers people have; those without any are left out."""
+    wanted = sorted(set(whose))
+    rows = await connection.fetch(_COUNTS, [b for b, _ in wanted], [p for _, p in wanted])
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def insert(connection: Connection, claimed: Mapping[Identifier, Person]) -> bool:
+    """Give identifiers to people; False where one was taken meanwhile."""
+    order = sorted(claimed)
+    rows = await connection.fetch(
+        _INSERT,
+        *_columns(order),
+        [claimed[each][0] for each in order],
+        [claimed[each][1] for each in order],
+    )
+    return len(rows) == len(order)
+
+
+async def set_billing_days(connection: Connection, days: Mapping[tuple[int, int], int]) -> None:
+    """Set the billing days of accounts, which are locked."""
+    order = sorted(days)
+    await connection.execute(
+        _SET_BILLING_DAYS,
+        [bucket for bucket, _ in order],
+        [account for _, account in order],
+        [days[key] for key in order],
+    )
+
+
+async def lookup(connection: Connection, program: int, identifier: Identifier) -> str | None:
+    """The member of a program who has an identifier, or who that person was merged into."""
+    member: str | None = await connection.fetchval(
+        _LOOKUP,
+        identifier.name_bucket,
+        identifier.organization,
+        identifier.kind,
+        identifier.value,
+        program,
+    )
+    return member
+
+
+async def of_person(connection: Connection, person: Person) -> list[Identifier]:
+    """All identifiers of a person, by kind."""
+    return [Identifier(*row) for row in await connection.fetch(_OF_PERSON, *person)]
+
+
+def _columns(
+    identifiers: Sequence[Identifier],
+) -> tuple[list[int], list[str], list[str], list[bytes]]:
+    return (
+        [each.name_bucket for each in identifiers],
+        [each.organization for each in identifiers],
+        [each.kind for each in identifiers],
+        [each.value for each in identifiers],
+    )
