@@ -30,7 +30,10 @@ from testkit.postgres import TestDatabase
 from testkit.servers import authorized_channel, running, serving
 from tests.ledger.programs_kit import LedgerUnderTest
 
-AUTO_ENROL = program_pb2.ProgramSettings(program=program_pb2.GeneralSettings(auto_enrol=True))
+AUTO_ENROL = program_pb2.ProgramSettings(
+    program=program_pb2.GeneralSettings(auto_enrol=True),
+    currencies=program_pb2.CurrenciesSettings(alternate=True),
+)
 Criterion = audience_pb2.AudienceCriterion
 PATIENCE_S = 20.0
 

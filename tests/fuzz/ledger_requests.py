@@ -75,6 +75,11 @@ def _settings() -> program_pb2.ProgramSettings:
     dated.date.year, dated.date.month, dated.date.day = 2031, 12, 31
     settings.redemption.step = 1
     settings.redemption.conversion_rate = "0.01"
+    settings.transfer.maximum = 1000
+    settings.communications.bulk_priority_until.seconds = 1_800_000_000
+    settings.rollouts.event_trace.phase = program_pb2.RolloutsSettings.EventTrace.PILOT
+    settings.rollouts.event_trace.stores.append("s1")
+    settings.rewards.automatic_conversion.ladder.add(points=500, reward="r")
     return settings
 
 
@@ -93,6 +98,14 @@ def _update_settings(program: str, member: str) -> program_pb2.UpdateProgramSett
     request = program_pb2.UpdateProgramSettingsRequest(program=program, reason="a trial")
     request.settings.points.monthly_cap = 10**12
     request.update_mask.paths.append("points.monthly_cap")
+    return request
+
+
+def _batch_settings(program: str, member: str) -> program_pb2.BatchUpdateProgramSettingsRequest:
+    request = program_pb2.BatchUpdateProgramSettingsRequest(reason="a trial")
+    item = request.items.add(program=program)
+    item.settings.transfer.enabled = True
+    item.update_mask.paths.append("transfer")
     return request
 
 
@@ -162,6 +175,13 @@ VALID: dict[str, Make] = {
     ),
     "GetProgramSettings": lambda p, m: program_pb2.GetProgramSettingsRequest(program=p),
     "UpdateProgramSettings": _update_settings,
+    "BatchUpdateProgramSettings": _batch_settings,
+    "ListSettingsRevisions": lambda p, m: program_pb2.ListSettingsRevisionsRequest(
+        program=p, page_size=3
+    ),
+    "RestoreSettingsRevision": lambda p, m: program_pb2.RestoreSettingsRevisionRequest(
+        program=p, revision=1, reason="a trial"
+    ),
     "EnrolMember": lambda p, m: account_pb2.EnrolMemberRequest(
         program=p, member=fresh("m"), request_id="enrol", effective_time=Timestamp(seconds=1)
     ),

@@ -26,6 +26,14 @@ from tests.properties.ledger_process import Cluster, LedgerProcess
 from tests.properties.messages import refused
 
 REASONS = set(errors_pb2.Reason.keys()) - {"REASON_UNSPECIFIED", "FAULT", "METHOD_NOT_SERVED"}
+# What a valid request of these does to a program would be in the way of others.
+CHANGE_PROGRAMS = {
+    "AdvanceClock",
+    "BatchUpdateProgramSettings",
+    "CatchUp",
+    "RestoreSettingsRevision",
+    "UpdateProgramSettings",
+}
 METHODS = {path(method): method for method in methods()}
 MUTANTS_MAX = 100_000 if LONG else 250
 PATIENCE_SECONDS = 10
@@ -103,6 +111,7 @@ def furnish(target: Target, program: str, start: Timestamp) -> None:
     request = program_pb2.CreateProgramRequest(program=program, sandbox=True, start_time=start)
     request.settings.program.auto_enrol = True
     request.settings.program.time_zone = "Pacific/Apia"
+    request.settings.currencies.alternate = True
     ledger = target.ledger
     ledger.call(ledger.programs.CreateProgram, request)
     for counter in ("visits", "unmoved"):
@@ -125,7 +134,7 @@ def assert_unharmed(target: Target) -> None:
 
 def valid(target: Target, method: MethodDescriptor) -> Message:
     """A valid request of a method; what changes a program gets one of its own."""
-    if method.name in {"AdvanceClock", "CatchUp", "UpdateProgramSettings"}:
+    if method.name in CHANGE_PROGRAMS:
         program = f"p{uuid.uuid4().hex}"
         furnish(target, program, Timestamp(seconds=1_700_000_000))
         return VALID[method.name](program, target.member)

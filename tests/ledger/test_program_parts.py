@@ -10,6 +10,7 @@ from tests.ledger.programs_kit import LedgerUnderTest, refusal
 Settings = program_pb2.ProgramSettings
 General = program_pb2.GeneralSettings
 Points = program_pb2.PointsSettings
+SEVERAL = Settings(currencies=program_pb2.CurrenciesSettings(alternate=True))
 
 
 async def update(ledger: LedgerUnderTest, **fields: Any) -> None:
@@ -21,7 +22,7 @@ async def update(ledger: LedgerUnderTest, **fields: Any) -> None:
 async def test_every_change_is_one_immutable_revision_with_actor_and_reason(
     ledger: LedgerUnderTest,
 ) -> None:
-    await ledger.create_program("p1")
+    await ledger.create_program("p1", settings=SEVERAL)
     await update(ledger, settings=Settings(points=Points(daily_cap=1)), reason="spring")
     await ledger.programs.CreateCurrency(
         program_pb2.CreateCurrencyRequest(program="p1", currency_id="miles")
@@ -48,7 +49,7 @@ async def test_every_change_is_one_immutable_revision_with_actor_and_reason(
 async def test_changes_are_published_without_gaps_in_one_bucket_of_the_program(
     ledger: LedgerUnderTest,
 ) -> None:
-    await ledger.create_program("p1")
+    await ledger.create_program("p1", settings=SEVERAL)
 
     await asyncio.gather(
         *[
@@ -72,7 +73,7 @@ async def test_changes_are_published_without_gaps_in_one_bucket_of_the_program(
 
 
 async def test_currencies_and_counters_keep_their_places(ledger: LedgerUnderTest) -> None:
-    await ledger.create_program("p1")
+    await ledger.create_program("p1", settings=SEVERAL)
     for name in ("z", "a"):
         await ledger.programs.CreateCurrency(
             program_pb2.CreateCurrencyRequest(
@@ -103,7 +104,7 @@ async def test_currencies_and_counters_keep_their_places(ledger: LedgerUnderTest
 async def test_currencies_and_counters_are_created_again_only_if_equal(
     ledger: LedgerUnderTest,
 ) -> None:
-    await ledger.create_program("p1")
+    await ledger.create_program("p1", settings=SEVERAL)
     miles = program_pb2.CreateCurrencyRequest(
         program="p1", currency_id="miles", currency=program_pb2.Currency(scale=2)
     )
@@ -137,7 +138,7 @@ async def test_currencies_and_counters_are_created_again_only_if_equal(
 async def test_a_program_has_at_most_32_currencies_even_if_they_race(
     ledger: LedgerUnderTest,
 ) -> None:
-    await ledger.create_program("p1")
+    await ledger.create_program("p1", settings=SEVERAL)
 
     answers = await asyncio.gather(
         *[

@@ -20,6 +20,15 @@ Points = program_pb2.PointsSettings
 Redemption = program_pb2.RedemptionSettings
 Strategy = resources_pb2.ExpiryStrategy
 
+# Where a group is given, what it leaves unsaid is at its default.
+UNSAID_POINTS = Points(
+    capture_source_value=True,
+    rounding=Points.FLOOR,
+    rounding_scope=Points.EVENT,
+    earning_base=Points.AMOUNT_PAID,
+)
+UNSAID_REDEMPTION = Redemption(across_programs=Redemption.OFF)
+
 NEVER = Strategy(strategy="never", kind=Strategy.NONE)
 YEAR = Strategy(strategy="year", kind=Strategy.FIXED, months=12, round_to=Strategy.MONTH)
 IDLE = Strategy(strategy="idle", kind=Strategy.INACTIVITY, months=6)
@@ -39,6 +48,14 @@ async def current(ledger: LedgerUnderTest) -> Settings:
     request = program_pb2.GetProgramSettingsRequest(program="p1")
     found: Settings = await ledger.programs.GetProgramSettings(request)
     return found
+
+
+def unchanged(settings: Settings) -> Settings:
+    """Settings as they are read, without what an update says that it changed."""
+    read = Settings()
+    read.CopyFrom(settings)
+    del read.changes[:]
+    return read
 
 
 async def test_a_new_program_answers_the_defaults(ledger: LedgerUnderTest) -> None:
@@ -80,7 +97,9 @@ async def test_every_setting_is_kept_as_given(ledger: LedgerUnderTest) -> None:
     changed = await update(ledger, settings=given)
     found = await current(ledger)
 
-    assert changed == found
+    given.points.MergeFrom(UNSAID_POINTS)
+    given.redemption.MergeFrom(UNSAID_REDEMPTION)
+    assert unchanged(changed) == found
     assert (found.program, found.points) == (given.program, given.points)
     assert found.redemption == given.redemption
     assert found.revision == 2
@@ -235,7 +254,7 @@ async def test_a_stale_etag_is_refused_and_nothing_changes(ledger: LedgerUnderTe
     assert first.etag != second.etag
     assert (stale.code, stale.reason) == (grpc.StatusCode.ABORTED, "ETAG_STALE")
     assert stale.metadata["etag"] == second.etag
-    assert (await current(ledger)) == second
+    assert (await current(ledger)) == unchanged(second)
 
 
 async def test_of_many_updates_with_one_etag_one_is_applied(ledger: LedgerUnderTest) -> None:
@@ -252,7 +271,7 @@ async def test_of_many_updates_with_one_etag_one_is_applied(ledger: LedgerUnderT
 
     applied = [answer for answer in answers if not isinstance(answer, BaseException)]
     assert len(applied) == 1
-    assert (await current(ledger)) == applied[0]
+    assert (await current(ledger)) == unchanged(applied[0])
 
 
 async def test_validate_only_answers_as_if_and_writes_nothing(ledger: LedgerUnderTest) -> None:
@@ -302,7 +321,13 @@ async def test_the_first_posting_fixes_the_time_zone_and_nothing_else(
 
 
 async def test_a_strategy_that_a_currency_names_cannot_be_removed(ledger: LedgerUnderTest) -> None:
-    await ledger.create_program("p1", settings=Settings(points=Points(expiry=[NEVER, YEAR])))
+    await ledger.create_program(
+        "p1",
+        settings=Settings(
+            points=Points(expiry=[NEVER, YEAR]),
+            currencies=program_pb2.CurrenciesSettings(alternate=True),
+        ),
+    )
     await ledger.programs.CreateCurrency(
         program_pb2.CreateCurrencyRequest(
             program="p1", currency_id="miles", currency=program_pb2.Currency(expiry="year")

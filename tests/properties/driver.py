@@ -79,6 +79,7 @@ class Ledger:
         """Registers the organization of the credential."""
         request = program_pb2.CreateOrganizationRequest(organization=organization)
         request.settings.multiple_programs = True
+        request.settings.bulk_updates = True
         self.call(self.programs.CreateOrganization, request)
 
     def close(self) -> None:

@@ -194,6 +194,7 @@ def settings_message(settings: Settings) -> program_pb2.ProgramSettings:
             conversion_rate=settings.rate,
             until=stamp(settings.redeem_until),
         ),
+        currencies=program_pb2.CurrenciesSettings(alternate=len(settings.currencies) > 1),
     )
 
 

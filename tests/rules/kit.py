@@ -189,7 +189,8 @@ class Suite:
                 sandbox=True,
                 start_time=stamp(START),
                 settings=program_pb2.ProgramSettings(
-                    program=program_pb2.GeneralSettings(**settings)
+                    program=program_pb2.GeneralSettings(**settings),
+                    currencies=program_pb2.CurrenciesSettings(alternate=True),
                 ),
             )
         )

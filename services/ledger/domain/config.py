@@ -8,6 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
+from typing import Any
 
 POINTS_MAX = 10**15
 
@@ -96,7 +97,11 @@ class CounterConfig:
 
 @dataclass(frozen=True, slots=True)
 class ProgramConfig:
-    """One revision of a program's configuration. The first currency is the default one."""
+    """One revision of a program's configuration. The first currency is the default one.
+
+    `others` are the settings that only other services act on: path and plain value, by path, but
+    for those at their defaults (`domain/program_settings.py` knows them).
+    """
 
     currencies: tuple[CurrencyConfig, ...]
     counters: tuple[CounterConfig, ...] = ()
@@ -134,3 +139,4 @@ class ProgramConfig:
     transfer_minimum_age_days: int = 0
     groups_enabled: bool = False
     fleets_enabled: bool = False
+    others: tuple[tuple[str, Any], ...] = ()

@@ -68,3 +68,12 @@ class SettingFixed(Refusal):
 
     def __init__(self, field: str) -> None:
         super().__init__(f"{field} can no longer be changed", field=field)
+
+
+class RevisionNotFound(Refusal):
+    """The program has no such revision."""
+
+    reason = "REVISION_NOT_FOUND"
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"there is no revision {revision}", revision=revision)

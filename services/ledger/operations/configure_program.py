@@ -4,23 +4,28 @@ Every change is a new revision: an immutable snapshot, in one transaction that h
 row. What equals the configuration in force changes nothing.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from services.ledger.domain.config import CounterConfig, CurrencyConfig, ProgramConfig
-from services.ledger.domain.programs import (
-    add_counter,
-    add_currency,
-    check_etag,
+from services.ledger.domain.program_refusals import RevisionNotFound
+from services.ledger.domain.program_settings import (
     check_fixed,
     check_settings,
-    etag_of,
+    restore_settings,
     update_settings,
 )
+from services.ledger.domain.programs import add_counter, add_currency, check_etag, etag_of
 from services.ledger.operations.context import Caller, ProgramContext, locked_program
-from services.ledger.store.program_writes import Author, insert_revision, save_program
+from services.ledger.store.program_writes import (
+    Author,
+    find_revision,
+    insert_revision,
+    save_program,
+)
 from services.ledger.store.programs import ProgramState
+from services.ledger.store.tables import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,27 @@ class SettingsUpdate:
     given: Mapping[str, Any]
     mask: Collection[str]
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a change is made: with `validate_only` it is answered as if. `reason` is for history."""
+
     validate_only: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A program before a change of its configuration and after it."""
+
+    before: ProgramState
+    after: ProgramState
+
+    @property
+    def changed(self) -> bool:
+        """Whether the configuration became another one."""
+        return self.before.revision != self.after.revision
 
 
 def settings_etag(program: ProgramState) -> str:
@@ -40,24 +64,89 @@ def settings_etag(program: ProgramState) -> str:
 
 
 async def update_program_settings(
-    context: ProgramContext, caller: Caller, program: str, update: SettingsUpdate
-) -> ProgramState:
-    """Change a program's settings by mask; with `validate_only` answer as if.
+    context: ProgramContext, caller: Caller, program: str, update: SettingsUpdate, change: Change
+) -> Configured:
+    """Change a program's settings by mask.
 
-    Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, INVALID_FIELD, SETTING_FIXED,
+    Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED, INVALID_FIELD,
     EXPIRY_STRATEGY_NOT_FOUND.
     """
+    async with context.engine.begin() as connection:
+        state = await locked_program(connection, caller.organization, program)
+        configured = configure(state, updated_config(context, state, update))
+        if not change.validate_only:
+            await save_configured(context, caller, connection, [configured], change.reason)
+        return configured
 
-    def decide(state: ProgramState) -> ProgramConfig:
-        check_etag(update.etag, settings_etag(state))
-        config = update_settings(state.config, update.given, update.mask)
-        check_fixed(state.config, config, state.posted)
-        check_settings(config, context.known)
-        return config
 
-    return await _configure(
-        context, caller, program, decide, reason=update.reason, save=not update.validate_only
-    )
+async def restore_settings_revision(
+    context: ProgramContext, caller: Caller, program: str, revision: int, etag: str, change: Change
+) -> Configured:
+    """Make a program's settings again what they were in a revision.
+
+    Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, REVISION_NOT_FOUND, SETTING_FIXED, INVALID_FIELD,
+    EXPIRY_STRATEGY_NOT_FOUND.
+    """
+    async with context.engine.begin() as connection:
+        state = await locked_program(connection, caller.organization, program)
+        check_etag(etag, settings_etag(state))
+        old = await find_revision(connection, state.key, revision)
+        if old is None:
+            raise RevisionNotFound(revision)
+        config = restore_settings(state.config, old)
+        check_config(context, state, config)
+        configured = configure(state, config)
+        if not change.validate_only:
+            await save_configured(context, caller, connection, [configured], change.reason)
+        return configured
+
+
+def updated_config(
+    context: ProgramContext, state: ProgramState, update: SettingsUpdate
+) -> ProgramConfig:
+    """What a program's configuration becomes by an update of its settings.
+
+    Refusals: ETAG_STALE, SETTING_FIXED, INVALID_FIELD, EXPIRY_STRATEGY_NOT_FOUND.
+    """
+    check_etag(update.etag, settings_etag(state))
+    config = update_settings(state.config, update.given, update.mask)
+    check_config(context, state, config)
+    return config
+
+
+def check_config(context: ProgramContext, state: ProgramState, config: ProgramConfig) -> None:
+    """Refuse settings that a program cannot have: SETTING_FIXED, then as `check_settings` does."""
+    check_fixed(state.config, config, state.posted)
+    check_settings(config, context.known)
+
+
+def configure(state: ProgramState, config: ProgramConfig) -> Configured:
+    """A program before and after it is given a configuration: a new revision if it is another."""
+    if config == state.config:
+        return Configured(state, state)
+    after = replace(state, config=config, revision=state.revision + 1, version=state.version + 1)
+    return Configured(state, after)
+
+
+async def save_configured(
+    context: ProgramContext,
+    caller: Caller,
+    connection: Transaction,
+    programs: Sequence[Configured],
+    reason: str,
+) -> None:
+    """Write the new revisions of locked programs and publish them. Last in its transaction.
+
+    The heads of the stream's buckets are locked in order, as all who lock several do.
+    """
+    changed = [each.after for each in programs if each.changed]
+    server_time = context.clock()
+    for program in changed:
+        author = Author(caller.actor, reason, program.now(server_time))
+        await insert_revision(connection, program, author)
+        await save_program(connection, program)
+    for program in sorted(changed, key=lambda each: (context.bucket(each), each.key)):
+        await context.publish(connection, program, program.now(server_time))
 
 
 async def create_currency(
@@ -65,13 +154,14 @@ async def create_currency(
 ) -> ProgramState:
     """Add a currency, or leave the equal one.
 
-    Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED.
+    Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, SETTING_OFF, EXPIRY_STRATEGY_NOT_FOUND,
+    LIMIT_REACHED.
     """
     return await _configure(
         context,
         caller,
         program,
-        lambda state: add_currency(state.config, currency),
+        lambda config: add_currency(config, currency),
         reason=f"currency {currency.id}",
     )
 
@@ -87,7 +177,7 @@ async def create_counter(
         context,
         caller,
         program,
-        lambda state: add_counter(state.config, counter),
+        lambda config: add_counter(config, counter),
         reason=f"counter {counter.id}",
     )
 
@@ -96,23 +186,11 @@ async def _configure(
     context: ProgramContext,
     caller: Caller,
     program: str,
-    decide: Callable[[ProgramState], ProgramConfig],
-    *,
+    decide: Callable[[ProgramConfig], ProgramConfig],
     reason: str,
-    save: bool = True,
 ) -> ProgramState:
     async with context.engine.begin() as connection:
         state = await locked_program(connection, caller.organization, program)
-        config = decide(state)
-        if config == state.config:
-            return state
-        changed = replace(
-            state, config=config, revision=state.revision + 1, version=state.version + 1
-        )
-        if not save:
-            return changed
-        author = Author(caller.actor, reason, changed.now(context.clock()))
-        await insert_revision(connection, changed, author)
-        await save_program(connection, changed)
-        await context.publish(connection, changed, author.record_time)
-    return changed
+        configured = configure(state, decide(state.config))
+        await save_configured(context, caller, connection, [configured], reason)
+        return configured.after

@@ -45,8 +45,11 @@ class ProgramContext:
         self, connection: Transaction, program: ProgramState, record_time: datetime
     ) -> None:
         """Append to the stream that the program changed. Last in its transaction."""
-        bucket = bucket_of(program.organization, program.id, self.buckets)
-        await publish_change(connection, program, bucket, record_time)
+        await publish_change(connection, program, self.bucket(program), record_time)
+
+    def bucket(self, program: ProgramState) -> int:
+        """The bucket in whose stream a program's changes appear."""
+        return bucket_of(program.organization, program.id, self.buckets)
 
 
 async def locked_program(connection: Transaction, organization: str, program: str) -> ProgramState:

@@ -8,7 +8,7 @@ from typing import Any
 from kernel.refusals import FieldViolation, InvalidField, LimitReached
 from services.ledger.domain.config import CurrencyConfig, ProgramConfig
 from services.ledger.domain.program_refusals import OrganizationNotFound, ProgramExists
-from services.ledger.domain.programs import check_settings, update_settings
+from services.ledger.domain.program_settings import check_settings, update_settings
 from services.ledger.operations.context import Caller, ProgramContext
 from services.ledger.store.organizations import find_organization
 from services.ledger.store.program_writes import (

@@ -1,7 +1,7 @@
 """Registering, reading and changing an organization."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from services.ledger.domain.program_refusals import OrganizationExists, OrganizationNotFound
@@ -19,7 +19,7 @@ from services.ledger.store.organizations import (
     save_organization,
 )
 
-_PATHS = ("settings.multiple_programs",)
+_PATHS = tuple(f"settings.{field.name}" for field in fields(OrganizationSettings))
 
 
 def organization_etag(organization: Organization) -> str:

@@ -1,30 +1,19 @@
-"""Organizations, programs and settings between messages and the domain."""
+"""Organizations, programs and their parts between messages and the domain."""
 
 import datetime as dt
-from contextlib import suppress
-from decimal import Decimal
+from dataclasses import asdict, fields
 from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.type import date_pb2
 
-from kernel.refusals import FieldViolation, InvalidField
-from loyalty.ledger.v1 import program_pb2, resources_pb2
-from services.ledger.domain.config import (
-    CounterConfig,
-    CurrencyConfig,
-    Expiry,
-    ExpiryKind,
-    ProgramConfig,
-    RoundTo,
-)
-from services.ledger.domain.programs import SETTINGS, OrganizationSettings
-from services.ledger.operations.configure_program import settings_etag
+from loyalty.ledger.v1 import program_pb2
+from services.ledger.domain.config import CounterConfig, CurrencyConfig
+from services.ledger.domain.programs import OrganizationSettings
 from services.ledger.operations.organizations import organization_etag
 from services.ledger.operations.programs import program_etag
 from services.ledger.store.organizations import Organization
-from services.ledger.store.programs import ProgramState, ProgramSummary
+from services.ledger.store.programs import ProgramSummary
 
 Given = dict[str, Any]
 
@@ -48,9 +37,7 @@ def organization_message(organization: Organization) -> program_pb2.Organization
     """An organization as it is answered."""
     return program_pb2.Organization(
         organization=organization.id,
-        settings=program_pb2.OrganizationSettings(
-            multiple_programs=organization.settings.multiple_programs
-        ),
+        settings=program_pb2.OrganizationSettings(**asdict(organization.settings)),
         create_time=timestamp_of(organization.create_time),
         etag=organization_etag(organization),
     )
@@ -58,14 +45,15 @@ def organization_message(organization: Organization) -> program_pb2.Organization
 
 def organization_settings(message: program_pb2.OrganizationSettings) -> OrganizationSettings:
     """An organization's settings as given."""
-    return OrganizationSettings(multiple_programs=message.multiple_programs)
+    return OrganizationSettings(
+        **{field.name: getattr(message, field.name) for field in fields(OrganizationSettings)}
+    )
 
 
 def organization_given(message: program_pb2.Organization) -> Given:
     """The fields of an organization that are set, by path."""
-    if not message.settings.multiple_programs:
-        return {}
-    return {"settings.multiple_programs": True}
+    on = asdict(organization_settings(message.settings))
+    return {f"settings.{name}": True for name, value in on.items() if value}
 
 
 # ----------------------------------------------------------------------------------------- programs
@@ -128,109 +116,6 @@ def counter_message(counter: CounterConfig) -> program_pb2.Counter:
 def counter_config(counter_id: str, message: program_pb2.Counter) -> CounterConfig:
     """A counter as given."""
     return CounterConfig(id=counter_id, unit=message.unit, display_name=message.display_name)
-
-
-# ----------------------------------------------------------------------------------------- settings
-
-
-def settings_given(message: program_pb2.ProgramSettings) -> Given:
-    """The settings that are set, by path, as the domain keeps them."""
-    given: Given = {}
-    for path in SETTINGS:
-        group_name, _, field = path.partition(".")
-        group: Message = getattr(message, group_name)
-        if _is_set(group, field):
-            given[path] = _setting(path, getattr(group, field))
-    return given
-
-
-def settings_message(program: ProgramState) -> program_pb2.ProgramSettings:
-    """A program's settings as they are answered, with their defaults."""
-    config = program.config
-    return program_pb2.ProgramSettings(
-        program=program_pb2.GeneralSettings(
-            time_zone=config.time_zone,
-            currency_code=config.currency_code,
-            auto_enrol=config.auto_enrol,
-            start=_timestamp(config.start),
-            end=_timestamp(config.end),
-        ),
-        points=program_pb2.PointsSettings(
-            maximum_balance=config.maximum_balance,
-            daily_cap=config.daily_cap,
-            monthly_cap=config.monthly_cap,
-            expiry=[_expiry_message(expiry) for expiry in config.expiry],
-            default_expiry=config.default_expiry,
-        ),
-        redemption=_redemption_message(config),
-        revision=program.revision,
-        etag=settings_etag(program),
-    )
-
-
-def _redemption_message(config: ProgramConfig) -> program_pb2.RedemptionSettings:
-    rate = config.conversion_rate
-    return program_pb2.RedemptionSettings(
-        minimum_balance=config.minimum_balance,
-        step=config.step,
-        conversion_rate="" if rate is None else f"{rate:f}",
-        until=_timestamp(config.until),
-    )
-
-
-def _is_set(message: Message, field: str) -> bool:
-    descriptor = message.DESCRIPTOR.fields_by_name[field]
-    if descriptor.has_presence:
-        return message.HasField(field)
-    return bool(getattr(message, field))
-
-
-def _setting(path: str, value: Any) -> Any:
-    if isinstance(value, Timestamp):
-        return instant_of(value)
-    if path == "points.expiry":
-        return tuple(_expiry(each, place) for place, each in enumerate(value))
-    if path == "redemption.conversion_rate":
-        return Decimal(value)
-    return value
-
-
-def _expiry(message: resources_pb2.ExpiryStrategy, place: int) -> Expiry:
-    return Expiry(
-        strategy=message.strategy,
-        kind=ExpiryKind(message.kind),
-        days=message.days,
-        months=message.months,
-        round_to=RoundTo(message.round_to),
-        date=_date(message.date, place) if message.HasField("date") else None,
-    )
-
-
-def _date(message: date_pb2.Date, place: int) -> dt.date:
-    # The years of instants: the end of a day is an instant too.
-    if 1900 <= message.year <= 8999:
-        with suppress(ValueError):
-            return dt.date(message.year, message.month, message.day)
-    field = f"settings.points.expiry[{place}].date"
-    raise InvalidField(FieldViolation(field, "must be a day of the years 1900 to 8999"))
-
-
-def _expiry_message(expiry: Expiry) -> resources_pb2.ExpiryStrategy:
-    date = expiry.date
-    return resources_pb2.ExpiryStrategy(
-        strategy=expiry.strategy,
-        kind=resources_pb2.ExpiryStrategy.Kind.ValueType(expiry.kind),
-        days=expiry.days,
-        months=expiry.months,
-        round_to=resources_pb2.ExpiryStrategy.RoundTo.ValueType(expiry.round_to),
-        date=None
-        if date is None
-        else date_pb2.Date(year=date.year, month=date.month, day=date.day),
-    )
-
-
-def _timestamp(instant: dt.datetime | None) -> Timestamp | None:
-    return None if instant is None else timestamp_of(instant)
 
 
 def _optional(message: Message, field: str) -> int | None:

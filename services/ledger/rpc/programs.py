@@ -3,14 +3,26 @@
 from chassis.paging import decode_token, encode_token, page_size
 from loyalty.ledger.v1 import program_pb2
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceServicer
+from services.ledger.domain.program_settings import naming_item
 from services.ledger.domain.programs import DEFAULT_CURRENCY
-from services.ledger.operations import advance_clock, configure_program, organizations, programs
-from services.ledger.operations.configure_program import SettingsUpdate
+from services.ledger.operations import (
+    advance_clock,
+    batch_settings,
+    configure_program,
+    organizations,
+    programs,
+    settings_history,
+)
+from services.ledger.operations.batch_settings import BatchItem
+from services.ledger.operations.configure_program import Change, SettingsUpdate
 from services.ledger.operations.context import ProgramContext
 from services.ledger.operations.create_program import NewProgram, create_program
 from services.ledger.rpc import program_translate as translate
+from services.ledger.rpc import settings_translate as settings
 from services.ledger.rpc.calls import Context, current_caller
 from services.ledger.store.programs import ProgramState
+
+REVISION_MAX = 2**63 - 1
 
 
 class ProgramServicer(ProgramServiceServicer):
@@ -23,9 +35,10 @@ class ProgramServicer(ProgramServiceServicer):
         self, request: program_pb2.CreateOrganizationRequest, context: Context
     ) -> program_pb2.Organization:
         """Register an organization."""
-        settings = translate.organization_settings(request.settings)
         created = await organizations.create_organization(
-            self._context, request.organization, settings
+            self._context,
+            request.organization,
+            translate.organization_settings(request.settings),
         )
         return translate.organization_message(created)
 
@@ -62,7 +75,7 @@ class ProgramServicer(ProgramServiceServicer):
             currency=translate.currency_config(
                 request.currency_id or DEFAULT_CURRENCY, request.currency
             ),
-            settings=translate.settings_given(request.settings),
+            settings=settings.settings_given(request.settings),
         )
         created = await create_program(self._context, current_caller(), asked)
         return self._answer(created)
@@ -162,26 +175,88 @@ class ProgramServicer(ProgramServiceServicer):
     ) -> program_pb2.ProgramSettings:
         """Answer a program's settings."""
         found = await programs.get_program(self._context, current_caller(), request.program)
-        return translate.settings_message(found)
+        return settings.settings_message(found)
 
     async def UpdateProgramSettings(
         self, request: program_pb2.UpdateProgramSettingsRequest, context: Context
     ) -> program_pb2.ProgramSettings:
         """Change a program's settings."""
-        changed = await configure_program.update_program_settings(
+        configured = await configure_program.update_program_settings(
             self._context,
             current_caller(),
             request.program,
-            SettingsUpdate(
-                given=translate.settings_given(request.settings),
-                mask=request.update_mask.paths,
-                etag=request.etag,
-                validate_only=request.validate_only,
-                reason=request.reason,
-            ),
+            _update_of(request),
+            Change(request.validate_only, request.reason),
         )
-        return translate.settings_message(changed)
+        return settings.updated_message(configured)
+
+    async def BatchUpdateProgramSettings(
+        self, request: program_pb2.BatchUpdateProgramSettingsRequest, context: Context
+    ) -> program_pb2.BatchUpdateProgramSettingsResponse:
+        """Change the settings of several programs, all or none."""
+        items = []
+        for place, item in enumerate(request.items):
+            with naming_item(place):
+                items.append(BatchItem(item.program, _update_of(item)))
+        results = await batch_settings.batch_update_program_settings(
+            self._context, current_caller(), items, Change(request.validate_only, request.reason)
+        )
+        return program_pb2.BatchUpdateProgramSettingsResponse(
+            results=[
+                program_pb2.BatchUpdateProgramSettingsResponse.Result(
+                    program=each.after.id,
+                    settings=settings.settings_message(each.after),
+                    changes=settings.changes_of(each),
+                )
+                for each in results
+            ]
+        )
+
+    async def ListSettingsRevisions(
+        self, request: program_pb2.ListSettingsRevisionsRequest, context: Context
+    ) -> program_pb2.ListSettingsRevisionsResponse:
+        """List the revisions of a program's configuration, newest first."""
+        caller = current_caller()
+        query = {
+            "list": "settings",
+            "organization": caller.organization,
+            "program": request.program,
+        }
+        position = decode_token(request.page_token, query, (int,))
+        before = int(position[0]) if position else REVISION_MAX
+        found, more = await settings_history.page_of_revisions(
+            self._context, caller, request.program, before, page_size(request.page_size)
+        )
+        return program_pb2.ListSettingsRevisionsResponse(
+            revisions=[settings.revision_message(each) for each in found],
+            next_page_token=encode_token(query, (found[-1].revision,)) if more else "",
+        )
+
+    async def RestoreSettingsRevision(
+        self, request: program_pb2.RestoreSettingsRevisionRequest, context: Context
+    ) -> program_pb2.ProgramSettings:
+        """Make a program's settings again what they were in a revision."""
+        configured = await configure_program.restore_settings_revision(
+            self._context,
+            current_caller(),
+            request.program,
+            request.revision,
+            request.etag,
+            Change(request.validate_only, request.reason),
+        )
+        return settings.updated_message(configured)
 
     def _answer(self, program: ProgramState) -> program_pb2.Program:
         currency = program.config.currencies[0].id
         return translate.program_message(program, currency, self._context.clock())
+
+
+def _update_of(
+    asked: program_pb2.UpdateProgramSettingsRequest
+    | program_pb2.BatchUpdateProgramSettingsRequest.Item,
+) -> SettingsUpdate:
+    return SettingsUpdate(
+        given=settings.settings_given(asked.settings),
+        mask=asked.update_mask.paths,
+        etag=asked.etag,
+    )

@@ -36,6 +36,9 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
         "AdvanceClock": Scope("programs:write"),
         "GetProgramSettings": Scope("programs:read"),
         "UpdateProgramSettings": Scope("programs:write"),
+        "BatchUpdateProgramSettings": Scope("programs:write"),
+        "ListSettingsRevisions": Scope("programs:read"),
+        "RestoreSettingsRevision": Scope("programs:write"),
     },
     "loyalty.ledger.v1.AccountService": {
         "EnrolMember": Scope("members:write"),

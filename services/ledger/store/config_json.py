@@ -21,6 +21,7 @@ from services.ledger.domain.config import (
     ReturnsPolicy,
     RoundTo,
 )
+from services.ledger.domain.program_settings import OTHERS
 
 Json = dict[str, Any]
 
@@ -88,16 +89,24 @@ def config_to_json(config: ProgramConfig) -> Json:
         answer["conversion_rate"] = f"{config.conversion_rate:f}"
     if config.expiry != (NEVER,):
         answer["expiry"] = [_expiry_to_json(one) for one in config.expiry]
+    if config.others:
+        answer["others"] = dict(config.others)
     return answer
 
 
 def config_from_json(stored: Mapping[str, Any]) -> ProgramConfig:
-    """The configuration that `config_to_json` stored. Keys that it does not know are ignored."""
+    """The configuration that `config_to_json` stored. Keys that it does not know are ignored.
+
+    Programs had more than one currency before there was a setting that allows it: they keep them.
+    """
     plain: Json = {name: stored[name] for name in _PLAIN if name in stored}
     instants: Json = {
         name: datetime.fromisoformat(stored[name]) for name in _INSTANTS if name in stored
     }
     enums: Json = {name: kind[stored[name]] for name, kind in _ENUMS.items() if name in stored}
+    if len(stored["currencies"]) > 1:
+        plain.setdefault("alternate_currencies", True)
+    others = stored.get("others", {})
     rate = stored.get("conversion_rate")
     expiry = tuple(_expiry_from_json(one) for one in stored.get("expiry", ()))
     return ProgramConfig(
@@ -108,6 +117,7 @@ def config_from_json(stored: Mapping[str, Any]) -> ProgramConfig:
         **plain,
         **instants,
         **enums,
+        others=tuple((path, _tuples(others[path])) for path in sorted(others) if path in OTHERS),
     )
 
 
@@ -138,3 +148,7 @@ def _expiry_from_json(stored: Mapping[str, Any]) -> Expiry:
         round_to=RoundTo[stored.get("round_to", "EXACT")],
         date=date.fromisoformat(stored["date"]) if "date" in stored else None,
     )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

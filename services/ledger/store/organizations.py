@@ -1,6 +1,6 @@
 """Organizations: registered once, read and changed rarely."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import Row, select, update
@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ledger.domain.programs import OrganizationSettings
 from services.ledger.store.tables import ORGANIZATION
+
+# What a later version stores besides is ignored.
+_SETTINGS = frozenset(field.name for field in fields(OrganizationSettings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,9 @@ def _organization(row: Row[tuple[object, ...]]) -> Organization:
     stored = row._mapping  # noqa: SLF001 - SQLAlchemy's documented access by name.
     return Organization(
         id=stored["id"],
-        settings=OrganizationSettings(**stored["settings"]),
+        settings=OrganizationSettings(
+            **{name: on for name, on in stored["settings"].items() if name in _SETTINGS}
+        ),
         version=stored["version"],
         create_time=stored["create_time"],
     )

@@ -3,7 +3,7 @@
 Every change locks the program's row first and takes its place in the stream of changes last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,15 @@ class Author:
     actor: str
     reason: str
     record_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision of a program's configuration; its counters are left out."""
+
+    revision: int
+    author: Author
+    config: ProgramConfig
 
 
 async def insert_program(
@@ -84,22 +93,67 @@ async def find_program(
     connection: AsyncConnection, organization: str, program: str, *, lock: bool = False
 ) -> ProgramState | None:
     """The program as it is now. `lock` keeps others from changing it until commit."""
-    statement = select(PROGRAM).where(
-        PROGRAM.c.organization == organization, PROGRAM.c.id == program
+    return (await find_programs(connection, organization, [program], lock=lock)).get(program)
+
+
+async def find_programs(
+    connection: AsyncConnection, organization: str, programs: Collection[str], *, lock: bool = False
+) -> dict[str, ProgramState]:
+    """Those of the programs that there are, by id, as they are now.
+
+    `lock` keeps others from changing them until commit; they are locked by key, so that two who
+    lock several wait for each other and not both ways.
+    """
+    statement = (
+        select(PROGRAM)
+        .where(PROGRAM.c.organization == organization, PROGRAM.c.id.in_(programs))
+        .order_by(PROGRAM.c.key)
     )
     if lock:
-        statement = statement.with_for_update()
-    row = (await connection.execute(statement)).mappings().one_or_none()
-    if row is None:
-        return None
-    # A statement of its own: joined to the lock it could be of an older revision than the row.
-    snapshot = await connection.execute(
-        select(PROGRAM_REVISION.c.config).where(
-            PROGRAM_REVISION.c.program == row["key"],
-            PROGRAM_REVISION.c.revision == row["revision"],
-        )
+        # Not FOR UPDATE: rows that refer to a program may still be written.
+        statement = statement.with_for_update(key_share=True)
+    rows = (await connection.execute(statement)).mappings().all()
+    found = {}
+    for row in rows:
+        # A statement of its own: joined to the lock it could be of an older revision than the row.
+        config = await find_revision(connection, row["key"], row["revision"])
+        assert config is not None
+        found[row["id"]] = ProgramState(**_columns(row), config=config)
+    return found
+
+
+async def find_revision(
+    connection: AsyncConnection, key: int, revision: int
+) -> ProgramConfig | None:
+    """The configuration of a program in a revision, if it has that one."""
+    statement = select(PROGRAM_REVISION.c.config).where(
+        PROGRAM_REVISION.c.program == key, PROGRAM_REVISION.c.revision == revision
     )
-    return ProgramState(**_columns(row), config=config_from_json(snapshot.scalar_one()))
+    snapshot: Json | None = (await connection.execute(statement)).scalar_one_or_none()
+    return None if snapshot is None else config_from_json(snapshot)
+
+
+async def list_revisions(
+    connection: AsyncConnection, key: int, before: int, limit: int
+) -> Sequence[Revision]:
+    """At most `limit` revisions of a program with numbers less than `before`, newest first."""
+    # A history is of settings; the counters are the large part of a configuration.
+    config = PROGRAM_REVISION.c.config.op("-")("counters").label("config")
+    columns = [PROGRAM_REVISION.c[name] for name in ("revision", "record_time", "actor", "reason")]
+    statement = (
+        select(*columns, config)
+        .where(PROGRAM_REVISION.c.program == key, PROGRAM_REVISION.c.revision < before)
+        .order_by(PROGRAM_REVISION.c.revision.desc())
+        .limit(limit)
+    )
+    return [
+        Revision(
+            revision=row["revision"],
+            author=Author(row["actor"], row["reason"], row["record_time"]),
+            config=config_from_json(row["config"]),
+        )
+        for row in (await connection.execute(statement)).mappings()
+    ]
 
 
 async def list_programs(

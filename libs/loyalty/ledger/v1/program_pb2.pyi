@@ -7,8 +7,10 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from loyalty.ledger.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
 import sys
@@ -66,16 +68,22 @@ class OrganizationSettings(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MULTIPLE_PROGRAMS_FIELD_NUMBER: _builtins.int
+    BULK_UPDATES_FIELD_NUMBER: _builtins.int
     multiple_programs: _builtins.bool
-    """Optional. More than one program that is not a sandbox. Default: off."""
+    """Optional. More than one program that is not a sandbox. Default: off. Read by: ledger."""
+    bulk_updates: _builtins.bool
+    """Optional. The settings of many programs may be changed by one call. Default: off. Read by:
+    ledger.
+    """
     def __init__(
         self,
         *,
         multiple_programs: _builtins.bool = ...,
+        bulk_updates: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["multiple_programs", b"multiple_programs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bulk_updates", b"bulk_updates", "multiple_programs", b"multiple_programs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -153,7 +161,9 @@ class Currency(_message.Message):
     display_name: _builtins.str
     """Optional. For people: up to 200 characters."""
     scale: _builtins.int
-    """Optional. Immutable. Decimals that the smallest unit stands for, 0 to 6. Default: 0, whole points."""
+    """Optional. Immutable. Decimals that the smallest unit stands for, 0 to 6. Default: 0, whole
+    points.
+    """
     maximum_balance: _builtins.int
     """Optional. Overrides `points.maximum_balance` for this currency."""
     daily_cap: _builtins.int
@@ -224,15 +234,38 @@ Global___Counter: _TypeAlias = Counter  # noqa: Y015
 
 @_typing.final
 class ProgramSettings(_message.Message):
-    """What an organization can switch or bound in a program."""
+    """What an organization can switch or bound in a program.
+
+    Every leaf is a setting, and its path (`points.daily_cap`, `rollouts.console.phase`) is what field
+    masks and histories name it by. A setting that is not given has its default. `Read by` says which
+    services act on it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROGRAM_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     REDEMPTION_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    CURRENCIES_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    FLEETS_FIELD_NUMBER: _builtins.int
+    PROMOTIONS_FIELD_NUMBER: _builtins.int
+    TIERS_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    BADGES_FIELD_NUMBER: _builtins.int
+    REWARDS_FIELD_NUMBER: _builtins.int
+    RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    COMMUNICATIONS_FIELD_NUMBER: _builtins.int
+    KPIS_FIELD_NUMBER: _builtins.int
+    SIMULATION_FIELD_NUMBER: _builtins.int
+    ROLLOUTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Output only. The revision that these settings belong to."""
     etag: _builtins.str
@@ -249,22 +282,146 @@ class ProgramSettings(_message.Message):
     def redemption(self) -> Global___RedemptionSettings:
         """Optional. How points are spent."""
 
+    @_builtins.property
+    def returns(self) -> Global___ReturnsSettings:
+        """Optional. What a return takes back."""
+
+    @_builtins.property
+    def transfer(self) -> Global___TransferSettings:
+        """Optional. Points that members give each other."""
+
+    @_builtins.property
+    def limits(self) -> Global___LimitsSettings:
+        """Optional. How limits are counted."""
+
+    @_builtins.property
+    def currencies(self) -> Global___CurrenciesSettings:
+        """Optional. Currencies besides the default one."""
+
+    @_builtins.property
+    def groups(self) -> Global___GroupsSettings:
+        """Optional. Members who pool their points."""
+
+    @_builtins.property
+    def fleets(self) -> Global___FleetsSettings:
+        """Optional. Companies whose vehicles and drivers earn for them."""
+
+    @_builtins.property
+    def promotions(self) -> Global___PromotionsSettings:
+        """Optional. Promotions."""
+
+    @_builtins.property
+    def tiers(self) -> Global___TiersSettings:
+        """Optional. Ladders and their tiers."""
+
+    @_builtins.property
+    def targets(self) -> Global___TargetsSettings:
+        """Optional. Targets."""
+
+    @_builtins.property
+    def badges(self) -> Global___BadgesSettings:
+        """Optional. Badges."""
+
+    @_builtins.property
+    def rewards(self) -> Global___RewardsSettings:
+        """Optional. Rewards."""
+
+    @_builtins.property
+    def recommendations(self) -> Global___RecommendationsSettings:
+        """Optional. Recommendations."""
+
+    @_builtins.property
+    def partners(self) -> Global___PartnersSettings:
+        """Optional. Partner programs."""
+
+    @_builtins.property
+    def communications(self) -> Global___CommunicationsSettings:
+        """Optional. Notices to members."""
+
+    @_builtins.property
+    def kpis(self) -> Global___KpisSettings:
+        """Optional. Key figures."""
+
+    @_builtins.property
+    def simulation(self) -> Global___SimulationSettings:
+        """Optional. Trying events out."""
+
+    @_builtins.property
+    def rollouts(self) -> Global___RolloutsSettings:
+        """Optional. What is brought in step by step."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingChange]:
+        """Output only. What the update or restoration that this answers changed, by path."""
+
     def __init__(
         self,
         *,
         program: Global___GeneralSettings | None = ...,
         points: Global___PointsSettings | None = ...,
         redemption: Global___RedemptionSettings | None = ...,
+        returns: Global___ReturnsSettings | None = ...,
+        transfer: Global___TransferSettings | None = ...,
+        limits: Global___LimitsSettings | None = ...,
+        currencies: Global___CurrenciesSettings | None = ...,
+        groups: Global___GroupsSettings | None = ...,
+        fleets: Global___FleetsSettings | None = ...,
+        promotions: Global___PromotionsSettings | None = ...,
+        tiers: Global___TiersSettings | None = ...,
+        targets: Global___TargetsSettings | None = ...,
+        badges: Global___BadgesSettings | None = ...,
+        rewards: Global___RewardsSettings | None = ...,
+        recommendations: Global___RecommendationsSettings | None = ...,
+        partners: Global___PartnersSettings | None = ...,
+        communications: Global___CommunicationsSettings | None = ...,
+        kpis: Global___KpisSettings | None = ...,
+        simulation: Global___SimulationSettings | None = ...,
+        rollouts: Global___RolloutsSettings | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        changes: _abc.Iterable[Global___SettingChange] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "program", b"program", "redemption", b"redemption"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["badges", b"badges", "communications", b"communications", "currencies", b"currencies", "fleets", b"fleets", "groups", b"groups", "kpis", b"kpis", "limits", b"limits", "partners", b"partners", "points", b"points", "program", b"program", "promotions", b"promotions", "recommendations", b"recommendations", "redemption", b"redemption", "returns", b"returns", "rewards", b"rewards", "rollouts", b"rollouts", "simulation", b"simulation", "targets", b"targets", "tiers", b"tiers", "transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "points", b"points", "program", b"program", "redemption", b"redemption", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["badges", b"badges", "changes", b"changes", "communications", b"communications", "currencies", b"currencies", "etag", b"etag", "fleets", b"fleets", "groups", b"groups", "kpis", b"kpis", "limits", b"limits", "partners", b"partners", "points", b"points", "program", b"program", "promotions", b"promotions", "recommendations", b"recommendations", "redemption", b"redemption", "returns", b"returns", "revision", b"revision", "rewards", b"rewards", "rollouts", b"rollouts", "simulation", b"simulation", "targets", b"targets", "tiers", b"tiers", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProgramSettings: _TypeAlias = ProgramSettings  # noqa: Y015
+
+@_typing.final
+class SettingChange(_message.Message):
+    """What an update changed of one setting."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Output only. The setting's path, such as `points.daily_cap`."""
+    @_builtins.property
+    def before(self) -> _struct_pb2.Value:
+        """Output only. The value before, as in JSON (64-bit integers are strings); null where it had none."""
+
+    @_builtins.property
+    def after(self) -> _struct_pb2.Value:
+        """Output only. The value after, likewise."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        before: _struct_pb2.Value | None = ...,
+        after: _struct_pb2.Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingChange: _TypeAlias = SettingChange  # noqa: Y015
 
 @_typing.final
 class GeneralSettings(_message.Message):
@@ -278,18 +435,22 @@ class GeneralSettings(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
-    """Optional. IANA time zone of local days, months and years. Fixed by the first posting. Default: UTC."""
+    """Optional. IANA time zone of local days, months and years. Fixed by the first posting.
+    Default: UTC. Read by: ledger, rules, tiers, audience.
+    """
     currency_code: _builtins.str
-    """Optional. ISO 4217 code of amounts that name none. Default: USD."""
+    """Optional. ISO 4217 code of amounts that name none. Default: USD. Read by: ledger, rules."""
     auto_enrol: _builtins.bool
-    """Optional. Enrol an unknown member with its first earning, count or credit. Default: off."""
+    """Optional. Enrol an unknown member with its first earning, count or credit. Default: off. Read
+    by: ledger.
+    """
     @_builtins.property
     def start(self) -> _timestamp_pb2.Timestamp:
-        """Optional. Points are earned from this instant. Default: always."""
+        """Optional. Points are earned from this instant. Default: always. Read by: ledger."""
 
     @_builtins.property
     def end(self) -> _timestamp_pb2.Timestamp:
-        """Optional. Points are earned before this instant. Default: for ever."""
+        """Optional. Points are earned before this instant. Default: for ever. Read by: ledger."""
 
     def __init__(
         self,
@@ -314,22 +475,131 @@ class PointsSettings(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Rounding:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PointsSettings._Rounding.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ROUNDING_UNSPECIFIED: PointsSettings._Rounding.ValueType  # 0
+        """Stands for the default."""
+        FLOOR: PointsSettings._Rounding.ValueType  # 1
+        """Down."""
+        HALF_UP: PointsSettings._Rounding.ValueType  # 2
+        """To the nearest, halves up."""
+        CEILING: PointsSettings._Rounding.ValueType  # 3
+        """Up."""
+
+    class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
+        """How a computed number becomes whole points."""
+
+    ROUNDING_UNSPECIFIED: PointsSettings.Rounding.ValueType  # 0
+    """Stands for the default."""
+    FLOOR: PointsSettings.Rounding.ValueType  # 1
+    """Down."""
+    HALF_UP: PointsSettings.Rounding.ValueType  # 2
+    """To the nearest, halves up."""
+    CEILING: PointsSettings.Rounding.ValueType  # 3
+    """Up."""
+
+    class _RoundingScope:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RoundingScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PointsSettings._RoundingScope.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ROUNDING_SCOPE_UNSPECIFIED: PointsSettings._RoundingScope.ValueType  # 0
+        """Stands for the default."""
+        EVENT: PointsSettings._RoundingScope.ValueType  # 1
+        """The exact sum of all effects of one event on one currency, once."""
+        EFFECT: PointsSettings._RoundingScope.ValueType  # 2
+        """Each effect by itself."""
+
+    class RoundingScope(_RoundingScope, metaclass=_RoundingScopeEnumTypeWrapper):
+        """What is rounded."""
+
+    ROUNDING_SCOPE_UNSPECIFIED: PointsSettings.RoundingScope.ValueType  # 0
+    """Stands for the default."""
+    EVENT: PointsSettings.RoundingScope.ValueType  # 1
+    """The exact sum of all effects of one event on one currency, once."""
+    EFFECT: PointsSettings.RoundingScope.ValueType  # 2
+    """Each effect by itself."""
+
+    class _EarningBase:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _EarningBaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PointsSettings._EarningBase.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        EARNING_BASE_UNSPECIFIED: PointsSettings._EarningBase.ValueType  # 0
+        """Stands for the default."""
+        AMOUNT_PAID: PointsSettings._EarningBase.ValueType  # 1
+        """What is paid after discounts and without the part paid with points."""
+        AMOUNT_BEFORE_DISCOUNTS: PointsSettings._EarningBase.ValueType  # 2
+        """The amount before discounts."""
+        UNREDEEMED_PURCHASES: PointsSettings._EarningBase.ValueType  # 3
+        """What is paid, and only if nothing of the purchase is paid with points."""
+
+    class EarningBase(_EarningBase, metaclass=_EarningBaseEnumTypeWrapper):
+        """What a purchase earns on."""
+
+    EARNING_BASE_UNSPECIFIED: PointsSettings.EarningBase.ValueType  # 0
+    """Stands for the default."""
+    AMOUNT_PAID: PointsSettings.EarningBase.ValueType  # 1
+    """What is paid after discounts and without the part paid with points."""
+    AMOUNT_BEFORE_DISCOUNTS: PointsSettings.EarningBase.ValueType  # 2
+    """The amount before discounts."""
+    UNREDEEMED_PURCHASES: PointsSettings.EarningBase.ValueType  # 3
+    """What is paid, and only if nothing of the purchase is paid with points."""
+
     MAXIMUM_BALANCE_FIELD_NUMBER: _builtins.int
     DAILY_CAP_FIELD_NUMBER: _builtins.int
     MONTHLY_CAP_FIELD_NUMBER: _builtins.int
     EXPIRY_FIELD_NUMBER: _builtins.int
     DEFAULT_EXPIRY_FIELD_NUMBER: _builtins.int
+    PENDING_CONVERSION_FIELD_NUMBER: _builtins.int
+    EXPIRY_NOTICE_DAYS_FIELD_NUMBER: _builtins.int
+    CAPTURE_SOURCE_VALUE_FIELD_NUMBER: _builtins.int
+    ROUNDING_FIELD_NUMBER: _builtins.int
+    ROUNDING_SCOPE_FIELD_NUMBER: _builtins.int
+    EARNING_BASE_FIELD_NUMBER: _builtins.int
     maximum_balance: _builtins.int
-    """Optional. The most that available + pending + held − debt may be, 0 to 10^15. Default: none."""
+    """Optional. The most that available + pending + held − debt may be, 0 to 10^15. Default: none.
+    Read by: ledger.
+    """
     daily_cap: _builtins.int
-    """Optional. The most that a member earns on one local day, 0 to 10^15. Default: none."""
+    """Optional. The most that a member earns on one local day, 0 to 10^15. Default: none. Read by:
+    ledger.
+    """
     monthly_cap: _builtins.int
-    """Optional. The most that a member earns in one calendar month, 0 to 10^15. Default: none."""
+    """Optional. The most that a member earns in one month of `limits.period`, 0 to 10^15. Default:
+    none. Read by: ledger.
+    """
     default_expiry: _builtins.str
-    """Optional. Name of the default expiry strategy. Default: the first one."""
+    """Optional. Name of the default expiry strategy. Default: the first one. Read by: ledger."""
+    pending_conversion: _builtins.bool
+    """Optional. `ActivatePending` makes pending points spendable before their time. Default: off. Read
+    by: ledger.
+    """
+    expiry_notice_days: _builtins.int
+    """Optional. Days before points expire at which notice of it is given, 0 to 366; 0 gives none.
+    Default: 0. Read by: ledger.
+    """
+    capture_source_value: _builtins.bool
+    """Optional. An entry keeps the amount, currency, rate and excluded lines behind its points.
+    Default: on. Read by: ledger, rules.
+    """
+    rounding: Global___PointsSettings.Rounding.ValueType
+    """Optional. How a computed number becomes whole points. Default: FLOOR. Read by: rules."""
+    rounding_scope: Global___PointsSettings.RoundingScope.ValueType
+    """Optional. What is rounded. Default: EVENT. Read by: rules."""
+    earning_base: Global___PointsSettings.EarningBase.ValueType
+    """Optional. What a purchase earns on. Default: AMOUNT_PAID. Read by: rules."""
     @_builtins.property
     def expiry(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ExpiryStrategy]:
-        """Optional. The expiry strategies; at most 50, names unique. Default: one, `never`, of kind NONE."""
+        """Optional. The expiry strategies; at most 50, names unique. Default: one, `never`, of kind NONE.
+        Read by: ledger.
+        """
 
     def __init__(
         self,
@@ -339,17 +609,27 @@ class PointsSettings(_message.Message):
         monthly_cap: _builtins.int | None = ...,
         expiry: _abc.Iterable[_resources_pb2.ExpiryStrategy] | None = ...,
         default_expiry: _builtins.str = ...,
+        pending_conversion: _builtins.bool = ...,
+        expiry_notice_days: _builtins.int = ...,
+        capture_source_value: _builtins.bool | None = ...,
+        rounding: Global___PointsSettings.Rounding.ValueType = ...,
+        rounding_scope: Global___PointsSettings.RoundingScope.ValueType = ...,
+        earning_base: Global___PointsSettings.EarningBase.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_daily_cap", b"_daily_cap", "_maximum_balance", b"_maximum_balance", "_monthly_cap", b"_monthly_cap", "daily_cap", b"daily_cap", "maximum_balance", b"maximum_balance", "monthly_cap", b"monthly_cap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capture_source_value", b"_capture_source_value", "_daily_cap", b"_daily_cap", "_maximum_balance", b"_maximum_balance", "_monthly_cap", b"_monthly_cap", "capture_source_value", b"capture_source_value", "daily_cap", b"daily_cap", "maximum_balance", b"maximum_balance", "monthly_cap", b"monthly_cap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_daily_cap", b"_daily_cap", "_maximum_balance", b"_maximum_balance", "_monthly_cap", b"_monthly_cap", "daily_cap", b"daily_cap", "default_expiry", b"default_expiry", "expiry", b"expiry", "maximum_balance", b"maximum_balance", "monthly_cap", b"monthly_cap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capture_source_value", b"_capture_source_value", "_daily_cap", b"_daily_cap", "_maximum_balance", b"_maximum_balance", "_monthly_cap", b"_monthly_cap", "capture_source_value", b"capture_source_value", "daily_cap", b"daily_cap", "default_expiry", b"default_expiry", "earning_base", b"earning_base", "expiry", b"expiry", "expiry_notice_days", b"expiry_notice_days", "maximum_balance", b"maximum_balance", "monthly_cap", b"monthly_cap", "pending_conversion", b"pending_conversion", "rounding", b"rounding", "rounding_scope", b"rounding_scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__capture_source_value: _TypeAlias = _typing.Literal["capture_source_value"]  # noqa: Y015
+    _WhichOneofArgType__capture_source_value: _TypeAlias = _typing.Literal["_capture_source_value", b"_capture_source_value"]  # noqa: Y015
     _WhichOneofReturnType__daily_cap: _TypeAlias = _typing.Literal["daily_cap"]  # noqa: Y015
     _WhichOneofArgType__daily_cap: _TypeAlias = _typing.Literal["_daily_cap", b"_daily_cap"]  # noqa: Y015
     _WhichOneofReturnType__maximum_balance: _TypeAlias = _typing.Literal["maximum_balance"]  # noqa: Y015
     _WhichOneofArgType__maximum_balance: _TypeAlias = _typing.Literal["_maximum_balance", b"_maximum_balance"]  # noqa: Y015
     _WhichOneofReturnType__monthly_cap: _TypeAlias = _typing.Literal["monthly_cap"]  # noqa: Y015
     _WhichOneofArgType__monthly_cap: _TypeAlias = _typing.Literal["_monthly_cap", b"_monthly_cap"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capture_source_value) -> _WhichOneofReturnType__capture_source_value | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__daily_cap) -> _WhichOneofReturnType__daily_cap | None: ...
     @_typing.overload
@@ -365,21 +645,75 @@ class RedemptionSettings(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _AcrossPrograms:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _AcrossProgramsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RedemptionSettings._AcrossPrograms.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACROSS_PROGRAMS_UNSPECIFIED: RedemptionSettings._AcrossPrograms.ValueType  # 0
+        """Stands for the default."""
+        OFF: RedemptionSettings._AcrossPrograms.ValueType  # 1
+        """Not at all; the program takes no part in those of others."""
+        FIRST_TO_EXPIRE: RedemptionSettings._AcrossPrograms.ValueType  # 2
+        """First the points that expire first, whichever program they are of."""
+        PROPORTIONAL: RedemptionSettings._AcrossPrograms.ValueType  # 3
+        """On each program in proportion to what is available there."""
+
+    class AcrossPrograms(_AcrossPrograms, metaclass=_AcrossProgramsEnumTypeWrapper):
+        """How one redemption draws on several programs."""
+
+    ACROSS_PROGRAMS_UNSPECIFIED: RedemptionSettings.AcrossPrograms.ValueType  # 0
+    """Stands for the default."""
+    OFF: RedemptionSettings.AcrossPrograms.ValueType  # 1
+    """Not at all; the program takes no part in those of others."""
+    FIRST_TO_EXPIRE: RedemptionSettings.AcrossPrograms.ValueType  # 2
+    """First the points that expire first, whichever program they are of."""
+    PROPORTIONAL: RedemptionSettings.AcrossPrograms.ValueType  # 3
+    """On each program in proportion to what is available there."""
+
     MINIMUM_BALANCE_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
+    REVERSAL_FIELD_NUMBER: _builtins.int
+    REVERSAL_GRACE_DAYS_FIELD_NUMBER: _builtins.int
+    ACROSS_PROGRAMS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    COST_CENTER_FIELD_NUMBER: _builtins.int
     minimum_balance: _builtins.int
-    """Optional. The available balance below which nothing is redeemed, 0 to 10^15. Default: 0."""
+    """Optional. The available balance below which nothing is redeemed, 0 to 10^15. Default: 0.
+    Read by: ledger.
+    """
     step: _builtins.int
-    """Optional. Redeemed points are a multiple of this, 1 to 10^15. Default: 1."""
+    """Optional. Redeemed points are a multiple of this, 1 to 10^15. Default: 1. Read by: ledger."""
     conversion_rate: _builtins.str
     """Optional. Money for one point, in `program.currency_code`: a decimal number of at most 9 digits
-    before the point and 9 after it. Default: none.
+    before the point and 9 after it. Default: none. Read by: ledger, rules.
+    """
+    reversal: _builtins.bool
+    """Optional. Operators may reverse redemptions; a returned purchase and a failed reward always may.
+    Default: off. Read by: ledger.
+    """
+    reversal_grace_days: _builtins.int
+    """Optional. Days that points have still to live which expired before their redemption was
+    reversed, 0 to 366; with 0 they expire at once. Default: 0. Read by: ledger.
+    """
+    across_programs: Global___RedemptionSettings.AcrossPrograms.ValueType
+    """Optional. How one redemption draws on the member's points in several programs of the
+    organization. Default: OFF. Read by: ledger.
+    """
+    account: _builtins.str
+    """Optional. The account that exports for finance book redemptions on: up to 64 characters.
+    Default: none. Read by: ledger.
+    """
+    cost_center: _builtins.str
+    """Optional. The cost center that exports for finance name: up to 64 characters. Default: none.
+    Read by: ledger.
     """
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """Optional. Points are redeemed before this instant. Default: always."""
+        """Optional. Points are redeemed before this instant. Default: always. Read by: ledger."""
 
     def __init__(
         self,
@@ -388,14 +722,892 @@ class RedemptionSettings(_message.Message):
         step: _builtins.int = ...,
         conversion_rate: _builtins.str = ...,
         until: _timestamp_pb2.Timestamp | None = ...,
+        reversal: _builtins.bool = ...,
+        reversal_grace_days: _builtins.int = ...,
+        across_programs: Global___RedemptionSettings.AcrossPrograms.ValueType = ...,
+        account: _builtins.str = ...,
+        cost_center: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversion_rate", b"conversion_rate", "minimum_balance", b"minimum_balance", "step", b"step", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "across_programs", b"across_programs", "conversion_rate", b"conversion_rate", "cost_center", b"cost_center", "minimum_balance", b"minimum_balance", "reversal", b"reversal", "reversal_grace_days", b"reversal_grace_days", "step", b"step", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RedemptionSettings: _TypeAlias = RedemptionSettings  # noqa: Y015
+
+@_typing.final
+class ReturnsSettings(_message.Message):
+    """What a return takes back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Policy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReturnsSettings._Policy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        POLICY_UNSPECIFIED: ReturnsSettings._Policy.ValueType  # 0
+        """Stands for the default."""
+        WITHIN_BALANCE: ReturnsSettings._Policy.ValueType  # 1
+        """From other available points of the currency; what is still missing stays unrecovered."""
+        OWN_LOTS_ONLY: ReturnsSettings._Policy.ValueType  # 2
+        """From nowhere: it stays unrecovered."""
+        ALLOW_DEBT: ReturnsSettings._Policy.ValueType  # 3
+        """From other available points of the currency, then from debt down to `debt_floor`."""
+
+    class Policy(_Policy, metaclass=_PolicyEnumTypeWrapper):
+        """Where a return takes points that the earning's own lots no longer have."""
+
+    POLICY_UNSPECIFIED: ReturnsSettings.Policy.ValueType  # 0
+    """Stands for the default."""
+    WITHIN_BALANCE: ReturnsSettings.Policy.ValueType  # 1
+    """From other available points of the currency; what is still missing stays unrecovered."""
+    OWN_LOTS_ONLY: ReturnsSettings.Policy.ValueType  # 2
+    """From nowhere: it stays unrecovered."""
+    ALLOW_DEBT: ReturnsSettings.Policy.ValueType  # 3
+    """From other available points of the currency, then from debt down to `debt_floor`."""
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    DEBT_FLOOR_FIELD_NUMBER: _builtins.int
+    policy: Global___ReturnsSettings.Policy.ValueType
+    """Optional. The policy. Default: WITHIN_BALANCE. Read by: ledger."""
+    debt_floor: _builtins.int
+    """Optional. The most that a member may owe of one currency, 0 to 10^15; for ALLOW_DEBT. Default:
+    none. Read by: ledger.
+    """
+    def __init__(
+        self,
+        *,
+        policy: Global___ReturnsSettings.Policy.ValueType = ...,
+        debt_floor: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_debt_floor", b"_debt_floor", "debt_floor", b"debt_floor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_debt_floor", b"_debt_floor", "debt_floor", b"debt_floor", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__debt_floor: _TypeAlias = _typing.Literal["debt_floor"]  # noqa: Y015
+    _WhichOneofArgType__debt_floor: _TypeAlias = _typing.Literal["_debt_floor", b"_debt_floor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__debt_floor) -> _WhichOneofReturnType__debt_floor | None: ...
+
+Global___ReturnsSettings: _TypeAlias = ReturnsSettings  # noqa: Y015
+
+@_typing.final
+class TransferSettings(_message.Message):
+    """Points that members give each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    MONTHLY_COUNT_FIELD_NUMBER: _builtins.int
+    MONTHLY_POINTS_FIELD_NUMBER: _builtins.int
+    MINIMUM_AGE_DAYS_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Optional. Members may transfer points. Default: off. Read by: ledger."""
+    minimum: _builtins.int
+    """Optional. The fewest points of one transfer, 1 to 10^15; at most `maximum`. Default: 1. Read by:
+    ledger.
+    """
+    maximum: _builtins.int
+    """Optional. The most points of one transfer, 1 to 10^15. Default: none. Read by: ledger."""
+    monthly_count: _builtins.int
+    """Optional. The most transfers that a member makes in one local month, 0 to 1,000,000. Default:
+    none. Read by: ledger.
+    """
+    monthly_points: _builtins.int
+    """Optional. The most points that a member transfers in one local month, 0 to 10^15. Default: none.
+    Read by: ledger.
+    """
+    minimum_age_days: _builtins.int
+    """Optional. Days since their earning before which points cannot be transferred, 0 to 36,525.
+    Default: 0. Read by: ledger.
+    """
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool = ...,
+        minimum: _builtins.int = ...,
+        maximum: _builtins.int | None = ...,
+        monthly_count: _builtins.int | None = ...,
+        monthly_points: _builtins.int | None = ...,
+        minimum_age_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_monthly_count", b"_monthly_count", "_monthly_points", b"_monthly_points", "maximum", b"maximum", "monthly_count", b"monthly_count", "monthly_points", b"monthly_points"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_monthly_count", b"_monthly_count", "_monthly_points", b"_monthly_points", "enabled", b"enabled", "maximum", b"maximum", "minimum", b"minimum", "minimum_age_days", b"minimum_age_days", "monthly_count", b"monthly_count", "monthly_points", b"monthly_points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__monthly_count: _TypeAlias = _typing.Literal["monthly_count"]  # noqa: Y015
+    _WhichOneofArgType__monthly_count: _TypeAlias = _typing.Literal["_monthly_count", b"_monthly_count"]  # noqa: Y015
+    _WhichOneofReturnType__monthly_points: _TypeAlias = _typing.Literal["monthly_points"]  # noqa: Y015
+    _WhichOneofArgType__monthly_points: _TypeAlias = _typing.Literal["_monthly_points", b"_monthly_points"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__monthly_count) -> _WhichOneofReturnType__monthly_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__monthly_points) -> _WhichOneofReturnType__monthly_points | None: ...
+
+Global___TransferSettings: _TypeAlias = TransferSettings  # noqa: Y015
+
+@_typing.final
+class LimitsSettings(_message.Message):
+    """How limits are counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Period:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LimitsSettings._Period.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PERIOD_UNSPECIFIED: LimitsSettings._Period.ValueType  # 0
+        """Stands for the default."""
+        CALENDAR_MONTH: LimitsSettings._Period.ValueType  # 1
+        """Local calendar months."""
+        BILLING_MONTH: LimitsSettings._Period.ValueType  # 2
+        """The member's own, from billing day to billing day."""
+
+    class Period(_Period, metaclass=_PeriodEnumTypeWrapper):
+        """Which months monthly limits are counted in."""
+
+    PERIOD_UNSPECIFIED: LimitsSettings.Period.ValueType  # 0
+    """Stands for the default."""
+    CALENDAR_MONTH: LimitsSettings.Period.ValueType  # 1
+    """Local calendar months."""
+    BILLING_MONTH: LimitsSettings.Period.ValueType  # 2
+    """The member's own, from billing day to billing day."""
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    period: Global___LimitsSettings.Period.ValueType
+    """Optional. The months; an earning counts in that of its effective time. Default: CALENDAR_MONTH.
+    Read by: ledger, rules.
+    """
+    def __init__(
+        self,
+        *,
+        period: Global___LimitsSettings.Period.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitsSettings: _TypeAlias = LimitsSettings  # noqa: Y015
+
+@_typing.final
+class CurrenciesSettings(_message.Message):
+    """Currencies besides the default one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALTERNATE_FIELD_NUMBER: _builtins.int
+    alternate: _builtins.bool
+    """Optional. The program may have more than one currency; not to be switched off while it has.
+    Default: off. Read by: ledger.
+    """
+    def __init__(
+        self,
+        *,
+        alternate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternate", b"alternate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CurrenciesSettings: _TypeAlias = CurrenciesSettings  # noqa: Y015
+
+@_typing.final
+class GroupsSettings(_message.Message):
+    """Members who pool their points."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Optional. Groups may be made, and joined. Default: off. Read by: ledger."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupsSettings: _TypeAlias = GroupsSettings  # noqa: Y015
+
+@_typing.final
+class FleetsSettings(_message.Message):
+    """Companies whose vehicles and drivers earn for them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Optional. Fleets may be made, and joined. Default: off. Read by: ledger."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FleetsSettings: _TypeAlias = FleetsSettings  # noqa: Y015
+
+@_typing.final
+class PromotionsSettings(_message.Message):
+    """Promotions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _MultiplierMode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _MultiplierModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PromotionsSettings._MultiplierMode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MULTIPLIER_MODE_UNSPECIFIED: PromotionsSettings._MultiplierMode.ValueType  # 0
+        """Stands for the default."""
+        ADD: PromotionsSettings._MultiplierMode.ValueType  # 1
+        """Each adds its bonus: twice and three times are four times."""
+        MULTIPLY: PromotionsSettings._MultiplierMode.ValueType  # 2
+        """They are multiplied: twice and three times are six times."""
+
+    class MultiplierMode(_MultiplierMode, metaclass=_MultiplierModeEnumTypeWrapper):
+        """How several multipliers of one purchase go together."""
+
+    MULTIPLIER_MODE_UNSPECIFIED: PromotionsSettings.MultiplierMode.ValueType  # 0
+    """Stands for the default."""
+    ADD: PromotionsSettings.MultiplierMode.ValueType  # 1
+    """Each adds its bonus: twice and three times are four times."""
+    MULTIPLY: PromotionsSettings.MultiplierMode.ValueType  # 2
+    """They are multiplied: twice and three times are six times."""
+
+    MAX_ACTIVE_FIELD_NUMBER: _builtins.int
+    CUSTOM_CODES_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_MODE_FIELD_NUMBER: _builtins.int
+    max_active: _builtins.int
+    """Optional. The most promotions that are active at any instant, 0 to 10,000. Default: 50. Read by:
+    rules.
+    """
+    custom_codes: _builtins.bool
+    """Optional. The caller names a promotion by a code of its own; off: codes are generated. Default:
+    on. Read by: rules.
+    """
+    multiplier_mode: Global___PromotionsSettings.MultiplierMode.ValueType
+    """Optional. How several multipliers go together. Default: ADD. Read by: rules."""
+    def __init__(
+        self,
+        *,
+        max_active: _builtins.int | None = ...,
+        custom_codes: _builtins.bool | None = ...,
+        multiplier_mode: Global___PromotionsSettings.MultiplierMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_custom_codes", b"_custom_codes", "_max_active", b"_max_active", "custom_codes", b"custom_codes", "max_active", b"max_active"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_custom_codes", b"_custom_codes", "_max_active", b"_max_active", "custom_codes", b"custom_codes", "max_active", b"max_active", "multiplier_mode", b"multiplier_mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__custom_codes: _TypeAlias = _typing.Literal["custom_codes"]  # noqa: Y015
+    _WhichOneofArgType__custom_codes: _TypeAlias = _typing.Literal["_custom_codes", b"_custom_codes"]  # noqa: Y015
+    _WhichOneofReturnType__max_active: _TypeAlias = _typing.Literal["max_active"]  # noqa: Y015
+    _WhichOneofArgType__max_active: _TypeAlias = _typing.Literal["_max_active", b"_max_active"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__custom_codes) -> _WhichOneofReturnType__custom_codes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_active) -> _WhichOneofReturnType__max_active | None: ...
+
+Global___PromotionsSettings: _TypeAlias = PromotionsSettings  # noqa: Y015
+
+@_typing.final
+class TiersSettings(_message.Message):
+    """Ladders and their tiers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AllowedTrackers(_message.Message):
+        """What ladders may ask for: names of the program's counters, `points_earned`,
+        `points_earned:<currency>`, or `spend`, the lifetime spend, which needs no counter to be named.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        UPGRADE_FIELD_NUMBER: _builtins.int
+        DOWNGRADE_FIELD_NUMBER: _builtins.int
+        RENEWAL_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def upgrade(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Optional. For going up: at most 100, each once. Default: `spend`. Read by: tiers."""
+
+        @_builtins.property
+        def downgrade(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Optional. For going down: at most 100, each once. Default: `spend`. Read by: tiers."""
+
+        @_builtins.property
+        def renewal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Optional. For keeping a tier: at most 100, each once. Default: `spend`. Read by: tiers."""
+
+        def __init__(
+            self,
+            *,
+            upgrade: _abc.Iterable[_builtins.str] | None = ...,
+            downgrade: _abc.Iterable[_builtins.str] | None = ...,
+            renewal: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["downgrade", b"downgrade", "renewal", b"renewal", "upgrade", b"upgrade"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DOWNGRADE_ON_PARTNER_EXPIRY_FIELD_NUMBER: _builtins.int
+    DAILY_REVIEW_FIELD_NUMBER: _builtins.int
+    ALLOWED_TRACKERS_FIELD_NUMBER: _builtins.int
+    downgrade_on_partner_expiry: _builtins.bool
+    """Optional. When a partner's membership ends, the tier that it granted is reviewed on the
+    member's own activity; off: it stays. Default: off. Read by: tiers.
+    """
+    daily_review: _builtins.bool
+    """Optional. Members go down on the day after a window no longer qualifies; off: at the end of the
+    ladder's period only. Default: off. Read by: tiers.
+    """
+    @_builtins.property
+    def allowed_trackers(self) -> Global___TiersSettings.AllowedTrackers:
+        """Optional. What ladders may ask for; anything else is refused when a ladder is saved."""
+
+    def __init__(
+        self,
+        *,
+        downgrade_on_partner_expiry: _builtins.bool = ...,
+        daily_review: _builtins.bool = ...,
+        allowed_trackers: Global___TiersSettings.AllowedTrackers | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allowed_trackers", b"allowed_trackers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_trackers", b"allowed_trackers", "daily_review", b"daily_review", "downgrade_on_partner_expiry", b"downgrade_on_partner_expiry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TiersSettings: _TypeAlias = TiersSettings  # noqa: Y015
+
+@_typing.final
+class TargetsSettings(_message.Message):
+    """Targets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AWARD_IMMEDIATELY_FIELD_NUMBER: _builtins.int
+    RETURNS_AFFECT_FIELD_NUMBER: _builtins.int
+    award_immediately: _builtins.bool
+    """Optional. A target that is reached is awarded in the posting that reaches it; off: by claim or
+    job. Default: on. Read by: rules.
+    """
+    returns_affect: _builtins.bool
+    """Optional. A return lowers progress, and revokes the award of a target that is reached no longer.
+    Default: off. Read by: rules.
+    """
+    def __init__(
+        self,
+        *,
+        award_immediately: _builtins.bool | None = ...,
+        returns_affect: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_award_immediately", b"_award_immediately", "award_immediately", b"award_immediately"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_award_immediately", b"_award_immediately", "award_immediately", b"award_immediately", "returns_affect", b"returns_affect"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__award_immediately: _TypeAlias = _typing.Literal["award_immediately"]  # noqa: Y015
+    _WhichOneofArgType__award_immediately: _TypeAlias = _typing.Literal["_award_immediately", b"_award_immediately"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__award_immediately) -> _WhichOneofReturnType__award_immediately | None: ...
+
+Global___TargetsSettings: _TypeAlias = TargetsSettings  # noqa: Y015
+
+@_typing.final
+class BadgesSettings(_message.Message):
+    """Badges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVOKE_ON_RETURN_FIELD_NUMBER: _builtins.int
+    revoke_on_return: _builtins.bool
+    """Optional. A return revokes a badge that is no longer deserved. Default: off. Read by: rules."""
+    def __init__(
+        self,
+        *,
+        revoke_on_return: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoke_on_return", b"revoke_on_return"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BadgesSettings: _TypeAlias = BadgesSettings  # noqa: Y015
+
+@_typing.final
+class RewardsSettings(_message.Message):
+    """Rewards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AutomaticConversion(_message.Message):
+        """Points that become a reward without being asked for."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Step(_message.Message):
+            """A number of points and what it becomes."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            POINTS_FIELD_NUMBER: _builtins.int
+            REWARD_FIELD_NUMBER: _builtins.int
+            points: _builtins.int
+            """Required. Available points that are enough, 1 to 10^15."""
+            reward: _builtins.str
+            """Required. The reward's id."""
+            def __init__(
+                self,
+                *,
+                points: _builtins.int = ...,
+                reward: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "reward", b"reward"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        LADDER_FIELD_NUMBER: _builtins.int
+        EXPIRING_DAYS_FIELD_NUMBER: _builtins.int
+        EXPIRING_MINIMUM_FIELD_NUMBER: _builtins.int
+        EXPIRING_REWARD_FIELD_NUMBER: _builtins.int
+        CURRENCY_FIELD_NUMBER: _builtins.int
+        expiring_days: _builtins.int
+        """Optional. Days before points expire at which they are converted, 0 to 366; 0: never. Default:
+        0. Read by: rules.
+        """
+        expiring_minimum: _builtins.int
+        """Optional. The fewest expiring points that are converted, 0 to 10^15. Default: 0. Read by:
+        rules.
+        """
+        expiring_reward: _builtins.str
+        """Optional. The reward that expiring points become; needed with `expiring_days`. Default: none.
+        Read by: rules.
+        """
+        currency: _builtins.str
+        """Optional. The currency whose points these are. Default: the program's default currency. Read
+        by: rules.
+        """
+        @_builtins.property
+        def ladder(self) -> _containers.RepeatedCompositeFieldContainer[Global___RewardsSettings.AutomaticConversion.Step]:
+            """Optional. The thresholds, ascending, at most 20: the highest one that is reached is converted.
+            Default: none. Read by: rules.
+            """
+
+        def __init__(
+            self,
+            *,
+            ladder: _abc.Iterable[Global___RewardsSettings.AutomaticConversion.Step] | None = ...,
+            expiring_days: _builtins.int = ...,
+            expiring_minimum: _builtins.int = ...,
+            expiring_reward: _builtins.str = ...,
+            currency: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "expiring_days", b"expiring_days", "expiring_minimum", b"expiring_minimum", "expiring_reward", b"expiring_reward", "ladder", b"ladder"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    AUTOMATIC_CONVERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def automatic_conversion(self) -> Global___RewardsSettings.AutomaticConversion:
+        """Optional. Points that become a reward without being asked for."""
+
+    def __init__(
+        self,
+        *,
+        automatic_conversion: Global___RewardsSettings.AutomaticConversion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["automatic_conversion", b"automatic_conversion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic_conversion", b"automatic_conversion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewardsSettings: _TypeAlias = RewardsSettings  # noqa: Y015
+
+@_typing.final
+class RecommendationsSettings(_message.Message):
+    """Recommendations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    maximum: _builtins.int
+    """Optional. The most that are given at once, 0 to 100. Default: 5. Read by: rules."""
+    def __init__(
+        self,
+        *,
+        maximum: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "maximum", b"maximum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "maximum", b"maximum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+
+Global___RecommendationsSettings: _TypeAlias = RecommendationsSettings  # noqa: Y015
+
+@_typing.final
+class PartnersSettings(_message.Message):
+    """Partner programs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    LINKING_FIELD_NUMBER: _builtins.int
+    maximum: _builtins.int
+    """Optional. The most partner programs, 0 to 10,000. Default: none. Read by: tiers."""
+    linking: _builtins.bool
+    """Optional. Members may link accounts that they have with partners. Default: off. Read by: tiers."""
+    def __init__(
+        self,
+        *,
+        maximum: _builtins.int | None = ...,
+        linking: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "maximum", b"maximum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "linking", b"linking", "maximum", b"maximum"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+
+Global___PartnersSettings: _TypeAlias = PartnersSettings  # noqa: Y015
+
+@_typing.final
+class CommunicationsSettings(_message.Message):
+    """Notices to members."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _BulkPriority:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _BulkPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CommunicationsSettings._BulkPriority.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        BULK_PRIORITY_UNSPECIFIED: CommunicationsSettings._BulkPriority.ValueType  # 0
+        """Stands for the default."""
+        LOW: CommunicationsSettings._BulkPriority.ValueType  # 1
+        """After notices of points."""
+        NORMAL: CommunicationsSettings._BulkPriority.ValueType  # 2
+        """Like notices of points."""
+        HIGH: CommunicationsSettings._BulkPriority.ValueType  # 3
+        """Before notices of points."""
+
+    class BulkPriority(_BulkPriority, metaclass=_BulkPriorityEnumTypeWrapper):
+        """How urgent bulk notices are; one-time codes and confirmations of orders go before all of them."""
+
+    BULK_PRIORITY_UNSPECIFIED: CommunicationsSettings.BulkPriority.ValueType  # 0
+    """Stands for the default."""
+    LOW: CommunicationsSettings.BulkPriority.ValueType  # 1
+    """After notices of points."""
+    NORMAL: CommunicationsSettings.BulkPriority.ValueType  # 2
+    """Like notices of points."""
+    HIGH: CommunicationsSettings.BulkPriority.ValueType  # 3
+    """Before notices of points."""
+
+    BULK_PRIORITY_FIELD_NUMBER: _builtins.int
+    BULK_PRIORITY_UNTIL_FIELD_NUMBER: _builtins.int
+    BROKER_FIELD_NUMBER: _builtins.int
+    bulk_priority: Global___CommunicationsSettings.BulkPriority.ValueType
+    """Optional. How urgent bulk notices are. Default: LOW. Read by: gateway."""
+    broker: _builtins.bool
+    """Optional. Notices leave through the message broker; off: through webhooks, or they stay on the
+    stream. Default: off. Read by: gateway.
+    """
+    @_builtins.property
+    def bulk_priority_until(self) -> _timestamp_pb2.Timestamp:
+        """Optional. `bulk_priority` holds before this instant, LOW after it. Default: for ever. Read by:
+        gateway.
+        """
+
+    def __init__(
+        self,
+        *,
+        bulk_priority: Global___CommunicationsSettings.BulkPriority.ValueType = ...,
+        bulk_priority_until: _timestamp_pb2.Timestamp | None = ...,
+        broker: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bulk_priority_until", b"bulk_priority_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker", b"broker", "bulk_priority", b"bulk_priority", "bulk_priority_until", b"bulk_priority_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommunicationsSettings: _TypeAlias = CommunicationsSettings  # noqa: Y015
+
+@_typing.final
+class KpisSettings(_message.Message):
+    """Key figures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Optional. Key figures are kept as series over time. Default: on. Read by: audience."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+
+Global___KpisSettings: _TypeAlias = KpisSettings  # noqa: Y015
+
+@_typing.final
+class SimulationSettings(_message.Message):
+    """Trying events out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Optional. Events may be simulated: answered in full, and nothing written. Default: on. Read by:
+    rules.
+    """
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+
+Global___SimulationSettings: _TypeAlias = SimulationSettings  # noqa: Y015
+
+@_typing.final
+class RolloutsSettings(_message.Message):
+    """What is brought in step by step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Trackers:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TrackersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RolloutsSettings._Trackers.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TRACKERS_UNSPECIFIED: RolloutsSettings._Trackers.ValueType  # 0
+        """Stands for the default."""
+        DISABLED: RolloutsSettings._Trackers.ValueType  # 1
+        """Not at all."""
+        SHADOW: RolloutsSettings._Trackers.ValueType  # 2
+        """Without effect, reporting differences."""
+        LIVE: RolloutsSettings._Trackers.ValueType  # 3
+        """With effect."""
+
+    class Trackers(_Trackers, metaclass=_TrackersEnumTypeWrapper):
+        """Whether trackers count."""
+
+    TRACKERS_UNSPECIFIED: RolloutsSettings.Trackers.ValueType  # 0
+    """Stands for the default."""
+    DISABLED: RolloutsSettings.Trackers.ValueType  # 1
+    """Not at all."""
+    SHADOW: RolloutsSettings.Trackers.ValueType  # 2
+    """Without effect, reporting differences."""
+    LIVE: RolloutsSettings.Trackers.ValueType  # 3
+    """With effect."""
+
+    @_typing.final
+    class EventTrace(_message.Message):
+        """For which stores every step of an event is logged."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Phase:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RolloutsSettings.EventTrace._Phase.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            PHASE_UNSPECIFIED: RolloutsSettings.EventTrace._Phase.ValueType  # 0
+            """Stands for the default."""
+            DISABLED: RolloutsSettings.EventTrace._Phase.ValueType  # 1
+            """For no store."""
+            PILOT: RolloutsSettings.EventTrace._Phase.ValueType  # 2
+            """For `stores`."""
+            MIGRATION: RolloutsSettings.EventTrace._Phase.ValueType  # 3
+            """For `percent` of the stores, always the same ones."""
+            ENABLED: RolloutsSettings.EventTrace._Phase.ValueType  # 4
+            """For all stores."""
+
+        class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper):
+            """How far it is."""
+
+        PHASE_UNSPECIFIED: RolloutsSettings.EventTrace.Phase.ValueType  # 0
+        """Stands for the default."""
+        DISABLED: RolloutsSettings.EventTrace.Phase.ValueType  # 1
+        """For no store."""
+        PILOT: RolloutsSettings.EventTrace.Phase.ValueType  # 2
+        """For `stores`."""
+        MIGRATION: RolloutsSettings.EventTrace.Phase.ValueType  # 3
+        """For `percent` of the stores, always the same ones."""
+        ENABLED: RolloutsSettings.EventTrace.Phase.ValueType  # 4
+        """For all stores."""
+
+        PHASE_FIELD_NUMBER: _builtins.int
+        STORES_FIELD_NUMBER: _builtins.int
+        PERCENT_FIELD_NUMBER: _builtins.int
+        phase: Global___RolloutsSettings.EventTrace.Phase.ValueType
+        """Optional. How far it is. Default: ENABLED. Read by: rules."""
+        percent: _builtins.int
+        """Optional. For MIGRATION, which needs 1 or more: percent, 0 to 100. Default: 0. Read by: rules."""
+        @_builtins.property
+        def stores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Optional. For PILOT, which needs one: at most 1,000, each once. Default: none. Read by: rules."""
+
+        def __init__(
+            self,
+            *,
+            phase: Global___RolloutsSettings.EventTrace.Phase.ValueType = ...,
+            stores: _abc.Iterable[_builtins.str] | None = ...,
+            percent: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["percent", b"percent", "phase", b"phase", "stores", b"stores"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Console(_message.Message):
+        """Who sees the console's new editor of promotions."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Phase:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RolloutsSettings.Console._Phase.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            PHASE_UNSPECIFIED: RolloutsSettings.Console._Phase.ValueType  # 0
+            """Stands for the default."""
+            DISABLED: RolloutsSettings.Console._Phase.ValueType  # 1
+            """Nobody."""
+            BETA: RolloutsSettings.Console._Phase.ValueType  # 2
+            """`organizations`, who may go back."""
+            PARTIAL: RolloutsSettings.Console._Phase.ValueType  # 3
+            """`percent` of people, always the same ones, who may go back."""
+            ENABLED: RolloutsSettings.Console._Phase.ValueType  # 4
+            """Everybody, who may go back."""
+            FORCED: RolloutsSettings.Console._Phase.ValueType  # 5
+            """Everybody."""
+
+        class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper):
+            """How far it is."""
+
+        PHASE_UNSPECIFIED: RolloutsSettings.Console.Phase.ValueType  # 0
+        """Stands for the default."""
+        DISABLED: RolloutsSettings.Console.Phase.ValueType  # 1
+        """Nobody."""
+        BETA: RolloutsSettings.Console.Phase.ValueType  # 2
+        """`organizations`, who may go back."""
+        PARTIAL: RolloutsSettings.Console.Phase.ValueType  # 3
+        """`percent` of people, always the same ones, who may go back."""
+        ENABLED: RolloutsSettings.Console.Phase.ValueType  # 4
+        """Everybody, who may go back."""
+        FORCED: RolloutsSettings.Console.Phase.ValueType  # 5
+        """Everybody."""
+
+        PHASE_FIELD_NUMBER: _builtins.int
+        ORGANIZATIONS_FIELD_NUMBER: _builtins.int
+        PERCENT_FIELD_NUMBER: _builtins.int
+        phase: Global___RolloutsSettings.Console.Phase.ValueType
+        """Optional. How far it is. Default: ENABLED. Read by: gateway."""
+        percent: _builtins.int
+        """Optional. For PARTIAL, which needs 1 or more: percent, 0 to 100. Default: 0. Read by: gateway."""
+        @_builtins.property
+        def organizations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Optional. For BETA, which needs one: ids, at most 1,000, each once. Default: none. Read by:
+            gateway.
+            """
+
+        def __init__(
+            self,
+            *,
+            phase: Global___RolloutsSettings.Console.Phase.ValueType = ...,
+            organizations: _abc.Iterable[_builtins.str] | None = ...,
+            percent: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["organizations", b"organizations", "percent", b"percent", "phase", b"phase"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EVENT_TRACE_FIELD_NUMBER: _builtins.int
+    TRACKERS_FIELD_NUMBER: _builtins.int
+    CONSOLE_FIELD_NUMBER: _builtins.int
+    trackers: Global___RolloutsSettings.Trackers.ValueType
+    """Optional. Whether trackers count. Default: LIVE. Read by: rules."""
+    @_builtins.property
+    def event_trace(self) -> Global___RolloutsSettings.EventTrace:
+        """Optional. For which stores every step of an event is logged."""
+
+    @_builtins.property
+    def console(self) -> Global___RolloutsSettings.Console:
+        """Optional. Who sees the console's new editor of promotions."""
+
+    def __init__(
+        self,
+        *,
+        event_trace: Global___RolloutsSettings.EventTrace | None = ...,
+        trackers: Global___RolloutsSettings.Trackers.ValueType = ...,
+        console: Global___RolloutsSettings.Console | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "event_trace", b"event_trace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "event_trace", b"event_trace", "trackers", b"trackers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutsSettings: _TypeAlias = RolloutsSettings  # noqa: Y015
 
 @_typing.final
 class CreateOrganizationRequest(_message.Message):
@@ -902,8 +2114,8 @@ class UpdateProgramSettingsRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Optional. Which fields to change, such as `points.daily_cap`; a field of the mask that is not set
-        goes back to its default. Default: those that are set.
+        """Optional. Which fields to change, such as `points.daily_cap`; a field of the mask that is not
+        set goes back to its default. Default: those that are set.
         """
 
     def __init__(
@@ -923,3 +2135,267 @@ class UpdateProgramSettingsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateProgramSettingsRequest: _TypeAlias = UpdateProgramSettingsRequest  # noqa: Y015
+
+@_typing.final
+class BatchUpdateProgramSettingsRequest(_message.Message):
+    """Request of `BatchUpdateProgramSettings`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        """What to change of one program."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROGRAM_FIELD_NUMBER: _builtins.int
+        SETTINGS_FIELD_NUMBER: _builtins.int
+        UPDATE_MASK_FIELD_NUMBER: _builtins.int
+        ETAG_FIELD_NUMBER: _builtins.int
+        program: _builtins.str
+        """Required. The program, named once in the batch."""
+        etag: _builtins.str
+        """Optional. The etag that was read; empty changes them whatever they are."""
+        @_builtins.property
+        def settings(self) -> Global___ProgramSettings:
+            """Required. What to change its settings to."""
+
+        @_builtins.property
+        def update_mask(self) -> _field_mask_pb2.FieldMask:
+            """Optional. Which fields to change, as in `UpdateProgramSettingsRequest`. Default: those that
+            are set.
+            """
+
+        def __init__(
+            self,
+            *,
+            program: _builtins.str = ...,
+            settings: Global___ProgramSettings | None = ...,
+            update_mask: _field_mask_pb2.FieldMask | None = ...,
+            etag: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings", "update_mask", b"update_mask"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "program", b"program", "settings", b"settings", "update_mask", b"update_mask"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reason: _builtins.str
+    """Optional. Why, for the history: up to 500 characters."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchUpdateProgramSettingsRequest.Item]:
+        """Required. What to change, 1 to 100 programs."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BatchUpdateProgramSettingsRequest.Item] | None = ...,
+        validate_only: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "reason", b"reason", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateProgramSettingsRequest: _TypeAlias = BatchUpdateProgramSettingsRequest  # noqa: Y015
+
+@_typing.final
+class BatchUpdateProgramSettingsResponse(_message.Message):
+    """Answer of `BatchUpdateProgramSettings`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Result(_message.Message):
+        """What became of one program."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PROGRAM_FIELD_NUMBER: _builtins.int
+        SETTINGS_FIELD_NUMBER: _builtins.int
+        CHANGES_FIELD_NUMBER: _builtins.int
+        program: _builtins.str
+        """Output only. The program."""
+        @_builtins.property
+        def settings(self) -> Global___ProgramSettings:
+            """Output only. Its settings as they are now, without `changes`."""
+
+        @_builtins.property
+        def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingChange]:
+            """Output only. What the batch changed of them, by path; nothing where they were so already."""
+
+        def __init__(
+            self,
+            *,
+            program: _builtins.str = ...,
+            settings: Global___ProgramSettings | None = ...,
+            changes: _abc.Iterable[Global___SettingChange] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "program", b"program", "settings", b"settings"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchUpdateProgramSettingsResponse.Result]:
+        """Output only. One result an item, in the order of the items."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchUpdateProgramSettingsResponse.Result] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateProgramSettingsResponse: _TypeAlias = BatchUpdateProgramSettingsResponse  # noqa: Y015
+
+@_typing.final
+class ListSettingsRevisionsRequest(_message.Message):
+    """Request of `ListSettingsRevisions`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    page_size: _builtins.int
+    """Optional. At most this many, 1 to 1,000. Default: 50."""
+    page_token: _builtins.str
+    """Optional. `next_page_token` of the answer before, with the same request otherwise."""
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSettingsRevisionsRequest: _TypeAlias = ListSettingsRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListSettingsRevisionsResponse(_message.Message):
+    """Answer of `ListSettingsRevisions`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Output only. For the next page; empty on the last one."""
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingsRevision]:
+        """Output only. The revisions, newest first."""
+
+    def __init__(
+        self,
+        *,
+        revisions: _abc.Iterable[Global___SettingsRevision] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSettingsRevisionsResponse: _TypeAlias = ListSettingsRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class SettingsRevision(_message.Message):
+    """One revision of a program's configuration."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Output only. The revision."""
+    actor: _builtins.str
+    """Output only. Who made it."""
+    reason: _builtins.str
+    """Output only. Why."""
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it was made, by the program's clock."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingChange]:
+        """Output only. What it changed of the settings, by path."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        changes: _abc.Iterable[Global___SettingChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "changes", b"changes", "reason", b"reason", "record_time", b"record_time", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingsRevision: _TypeAlias = SettingsRevision  # noqa: Y015
+
+@_typing.final
+class RestoreSettingsRevisionRequest(_message.Message):
+    """Request of `RestoreSettingsRevision`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    revision: _builtins.int
+    """Required. The revision whose settings are restored, from 1."""
+    etag: _builtins.str
+    """Optional. The etag of the settings that was read; empty changes them whatever they are."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reason: _builtins.str
+    """Optional. Why, for the history: up to 500 characters."""
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "program", b"program", "reason", b"reason", "revision", b"revision", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreSettingsRevisionRequest: _TypeAlias = RestoreSettingsRevisionRequest  # noqa: Y015

@@ -107,6 +107,21 @@ class ProgramServiceStub:
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.UpdateProgramSettingsRequest.SerializeToString,
                 response_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ProgramSettings.FromString,
                 _registered_method=True)
+        self.BatchUpdateProgramSettings = channel.unary_unary(
+                '/loyalty.ledger.v1.ProgramService/BatchUpdateProgramSettings',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.BatchUpdateProgramSettingsRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.BatchUpdateProgramSettingsResponse.FromString,
+                _registered_method=True)
+        self.ListSettingsRevisions = channel.unary_unary(
+                '/loyalty.ledger.v1.ProgramService/ListSettingsRevisions',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ListSettingsRevisionsRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ListSettingsRevisionsResponse.FromString,
+                _registered_method=True)
+        self.RestoreSettingsRevision = channel.unary_unary(
+                '/loyalty.ledger.v1.ProgramService/RestoreSettingsRevision',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.RestoreSettingsRevisionRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ProgramSettings.FromString,
+                _registered_method=True)
 
 
 class ProgramServiceServicer:
@@ -182,8 +197,8 @@ class ProgramServiceServicer:
     def CreateCurrency(self, request, context):
         """Adds a currency to a program.
 
-        Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a
-        program).
+        Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, SETTING_OFF (`currencies.alternate`),
+        EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a program).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,8 +253,47 @@ class ProgramServiceServicer:
     def UpdateProgramSettings(self, request, context):
         """Changes a program's settings; what follows is decided under them, lots that exist keep theirs.
 
+        The answer says what the update changed. What equals the settings in force makes no revision.
         Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED (`program.time_zone` after the first
-        posting), EXPIRY_STRATEGY_NOT_FOUND.
+        posting, `currencies.alternate` while there is more than one currency), INVALID_FIELD,
+        EXPIRY_STRATEGY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpdateProgramSettings(self, request, context):
+        """Changes the settings of several programs of the caller's organization, all of them or none.
+
+        Every item is checked as `UpdateProgramSettings` checks it before anything is written; with
+        `validate_only` the answer is a preview. Each program that changes gets one revision.
+        Refusals: INVALID_FIELD (a program that is named twice), ORGANIZATION_NOT_FOUND, SETTING_OFF
+        (`bulk_updates`), then item by item PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED, INVALID_FIELD,
+        EXPIRY_STRATEGY_NOT_FOUND, with the item's place from 0 as metadata `operation`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSettingsRevisions(self, request, context):
+        """Lists the revisions of a program's configuration, newest first, and what each changed of its
+        settings: nothing, where it added a currency or a counter. The first is compared with the
+        defaults.
+
+        Refusals: INVALID_PAGE_TOKEN, PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreSettingsRevision(self, request, context):
+        """Makes a program's settings again what they were in a revision, as a new revision.
+
+        Currencies and counters are no settings: they stay. Where the settings are those already,
+        nothing changes.
+        Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, REVISION_NOT_FOUND, SETTING_FIXED (`program.time_zone`
+        after the first posting, `currencies.alternate` while there is more than one currency),
+        INVALID_FIELD, EXPIRY_STRATEGY_NOT_FOUND (where a newer currency names a strategy).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -316,6 +370,21 @@ def add_ProgramServiceServicer_to_server(servicer, server):
             'UpdateProgramSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateProgramSettings,
                     request_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.UpdateProgramSettingsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ProgramSettings.SerializeToString,
+            ),
+            'BatchUpdateProgramSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpdateProgramSettings,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.BatchUpdateProgramSettingsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.BatchUpdateProgramSettingsResponse.SerializeToString,
+            ),
+            'ListSettingsRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSettingsRevisions,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ListSettingsRevisionsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ListSettingsRevisionsResponse.SerializeToString,
+            ),
+            'RestoreSettingsRevision': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreSettingsRevision,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.RestoreSettingsRevisionRequest.FromString,
                     response_serializer=loyalty_dot_ledger_dot_v1_dot_program__pb2.ProgramSettings.SerializeToString,
             ),
     }
@@ -699,6 +768,87 @@ class ProgramService:
             target,
             '/loyalty.ledger.v1.ProgramService/UpdateProgramSettings',
             loyalty_dot_ledger_dot_v1_dot_program__pb2.UpdateProgramSettingsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_program__pb2.ProgramSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpdateProgramSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.ProgramService/BatchUpdateProgramSettings',
+            loyalty_dot_ledger_dot_v1_dot_program__pb2.BatchUpdateProgramSettingsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_program__pb2.BatchUpdateProgramSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSettingsRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.ProgramService/ListSettingsRevisions',
+            loyalty_dot_ledger_dot_v1_dot_program__pb2.ListSettingsRevisionsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_program__pb2.ListSettingsRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreSettingsRevision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.ProgramService/RestoreSettingsRevision',
+            loyalty_dot_ledger_dot_v1_dot_program__pb2.RestoreSettingsRevisionRequest.SerializeToString,
             loyalty_dot_ledger_dot_v1_dot_program__pb2.ProgramSettings.FromString,
             options,
             channel_credentials,

@@ -75,8 +75,8 @@ class ProgramServiceStub:
     CreateCurrency: _grpc.UnaryUnaryMultiCallable[_program_pb2.CreateCurrencyRequest, _program_pb2.Currency]
     """Adds a currency to a program.
 
-    Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a
-    program).
+    Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, SETTING_OFF (`currencies.alternate`),
+    EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a program).
     """
     ListCurrencies: _grpc.UnaryUnaryMultiCallable[_program_pb2.ListCurrenciesRequest, _program_pb2.ListCurrenciesResponse]
     """Lists a program's currencies, the default one first, then as created.
@@ -107,8 +107,35 @@ class ProgramServiceStub:
     UpdateProgramSettings: _grpc.UnaryUnaryMultiCallable[_program_pb2.UpdateProgramSettingsRequest, _program_pb2.ProgramSettings]
     """Changes a program's settings; what follows is decided under them, lots that exist keep theirs.
 
+    The answer says what the update changed. What equals the settings in force makes no revision.
     Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED (`program.time_zone` after the first
-    posting), EXPIRY_STRATEGY_NOT_FOUND.
+    posting, `currencies.alternate` while there is more than one currency), INVALID_FIELD,
+    EXPIRY_STRATEGY_NOT_FOUND.
+    """
+    BatchUpdateProgramSettings: _grpc.UnaryUnaryMultiCallable[_program_pb2.BatchUpdateProgramSettingsRequest, _program_pb2.BatchUpdateProgramSettingsResponse]
+    """Changes the settings of several programs of the caller's organization, all of them or none.
+
+    Every item is checked as `UpdateProgramSettings` checks it before anything is written; with
+    `validate_only` the answer is a preview. Each program that changes gets one revision.
+    Refusals: INVALID_FIELD (a program that is named twice), ORGANIZATION_NOT_FOUND, SETTING_OFF
+    (`bulk_updates`), then item by item PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED, INVALID_FIELD,
+    EXPIRY_STRATEGY_NOT_FOUND, with the item's place from 0 as metadata `operation`.
+    """
+    ListSettingsRevisions: _grpc.UnaryUnaryMultiCallable[_program_pb2.ListSettingsRevisionsRequest, _program_pb2.ListSettingsRevisionsResponse]
+    """Lists the revisions of a program's configuration, newest first, and what each changed of its
+    settings: nothing, where it added a currency or a counter. The first is compared with the
+    defaults.
+
+    Refusals: INVALID_PAGE_TOKEN, PROGRAM_NOT_FOUND.
+    """
+    RestoreSettingsRevision: _grpc.UnaryUnaryMultiCallable[_program_pb2.RestoreSettingsRevisionRequest, _program_pb2.ProgramSettings]
+    """Makes a program's settings again what they were in a revision, as a new revision.
+
+    Currencies and counters are no settings: they stay. Where the settings are those already,
+    nothing changes.
+    Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, REVISION_NOT_FOUND, SETTING_FIXED (`program.time_zone`
+    after the first posting, `currencies.alternate` while there is more than one currency),
+    INVALID_FIELD, EXPIRY_STRATEGY_NOT_FOUND (where a newer currency names a strategy).
     """
 
 @_typing.type_check_only
@@ -158,8 +185,8 @@ class ProgramServiceAsyncStub(ProgramServiceStub):
     CreateCurrency: _aio.UnaryUnaryMultiCallable[_program_pb2.CreateCurrencyRequest, _program_pb2.Currency]  # type: ignore[assignment]
     """Adds a currency to a program.
 
-    Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a
-    program).
+    Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, SETTING_OFF (`currencies.alternate`),
+    EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a program).
     """
     ListCurrencies: _aio.UnaryUnaryMultiCallable[_program_pb2.ListCurrenciesRequest, _program_pb2.ListCurrenciesResponse]  # type: ignore[assignment]
     """Lists a program's currencies, the default one first, then as created.
@@ -190,8 +217,35 @@ class ProgramServiceAsyncStub(ProgramServiceStub):
     UpdateProgramSettings: _aio.UnaryUnaryMultiCallable[_program_pb2.UpdateProgramSettingsRequest, _program_pb2.ProgramSettings]  # type: ignore[assignment]
     """Changes a program's settings; what follows is decided under them, lots that exist keep theirs.
 
+    The answer says what the update changed. What equals the settings in force makes no revision.
     Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED (`program.time_zone` after the first
-    posting), EXPIRY_STRATEGY_NOT_FOUND.
+    posting, `currencies.alternate` while there is more than one currency), INVALID_FIELD,
+    EXPIRY_STRATEGY_NOT_FOUND.
+    """
+    BatchUpdateProgramSettings: _aio.UnaryUnaryMultiCallable[_program_pb2.BatchUpdateProgramSettingsRequest, _program_pb2.BatchUpdateProgramSettingsResponse]  # type: ignore[assignment]
+    """Changes the settings of several programs of the caller's organization, all of them or none.
+
+    Every item is checked as `UpdateProgramSettings` checks it before anything is written; with
+    `validate_only` the answer is a preview. Each program that changes gets one revision.
+    Refusals: INVALID_FIELD (a program that is named twice), ORGANIZATION_NOT_FOUND, SETTING_OFF
+    (`bulk_updates`), then item by item PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED, INVALID_FIELD,
+    EXPIRY_STRATEGY_NOT_FOUND, with the item's place from 0 as metadata `operation`.
+    """
+    ListSettingsRevisions: _aio.UnaryUnaryMultiCallable[_program_pb2.ListSettingsRevisionsRequest, _program_pb2.ListSettingsRevisionsResponse]  # type: ignore[assignment]
+    """Lists the revisions of a program's configuration, newest first, and what each changed of its
+    settings: nothing, where it added a currency or a counter. The first is compared with the
+    defaults.
+
+    Refusals: INVALID_PAGE_TOKEN, PROGRAM_NOT_FOUND.
+    """
+    RestoreSettingsRevision: _aio.UnaryUnaryMultiCallable[_program_pb2.RestoreSettingsRevisionRequest, _program_pb2.ProgramSettings]  # type: ignore[assignment]
+    """Makes a program's settings again what they were in a revision, as a new revision.
+
+    Currencies and counters are no settings: they stay. Where the settings are those already,
+    nothing changes.
+    Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, REVISION_NOT_FOUND, SETTING_FIXED (`program.time_zone`
+    after the first posting, `currencies.alternate` while there is more than one currency),
+    INVALID_FIELD, EXPIRY_STRATEGY_NOT_FOUND (where a newer currency names a strategy).
     """
 
 class ProgramServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -286,8 +340,8 @@ class ProgramServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_program_pb2.Currency, _abc.Awaitable[_program_pb2.Currency]]:
         """Adds a currency to a program.
 
-        Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a
-        program).
+        Refusals: PROGRAM_NOT_FOUND, CURRENCY_EXISTS, SETTING_OFF (`currencies.alternate`),
+        EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (32 a program).
         """
 
     @_abc_1.abstractmethod
@@ -354,8 +408,53 @@ class ProgramServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_program_pb2.ProgramSettings, _abc.Awaitable[_program_pb2.ProgramSettings]]:
         """Changes a program's settings; what follows is decided under them, lots that exist keep theirs.
 
+        The answer says what the update changed. What equals the settings in force makes no revision.
         Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED (`program.time_zone` after the first
-        posting), EXPIRY_STRATEGY_NOT_FOUND.
+        posting, `currencies.alternate` while there is more than one currency), INVALID_FIELD,
+        EXPIRY_STRATEGY_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchUpdateProgramSettings(
+        self,
+        request: _program_pb2.BatchUpdateProgramSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_program_pb2.BatchUpdateProgramSettingsResponse, _abc.Awaitable[_program_pb2.BatchUpdateProgramSettingsResponse]]:
+        """Changes the settings of several programs of the caller's organization, all of them or none.
+
+        Every item is checked as `UpdateProgramSettings` checks it before anything is written; with
+        `validate_only` the answer is a preview. Each program that changes gets one revision.
+        Refusals: INVALID_FIELD (a program that is named twice), ORGANIZATION_NOT_FOUND, SETTING_OFF
+        (`bulk_updates`), then item by item PROGRAM_NOT_FOUND, ETAG_STALE, SETTING_FIXED, INVALID_FIELD,
+        EXPIRY_STRATEGY_NOT_FOUND, with the item's place from 0 as metadata `operation`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSettingsRevisions(
+        self,
+        request: _program_pb2.ListSettingsRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_program_pb2.ListSettingsRevisionsResponse, _abc.Awaitable[_program_pb2.ListSettingsRevisionsResponse]]:
+        """Lists the revisions of a program's configuration, newest first, and what each changed of its
+        settings: nothing, where it added a currency or a counter. The first is compared with the
+        defaults.
+
+        Refusals: INVALID_PAGE_TOKEN, PROGRAM_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreSettingsRevision(
+        self,
+        request: _program_pb2.RestoreSettingsRevisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_program_pb2.ProgramSettings, _abc.Awaitable[_program_pb2.ProgramSettings]]:
+        """Makes a program's settings again what they were in a revision, as a new revision.
+
+        Currencies and counters are no settings: they stay. Where the settings are those already,
+        nothing changes.
+        Refusals: PROGRAM_NOT_FOUND, ETAG_STALE, REVISION_NOT_FOUND, SETTING_FIXED (`program.time_zone`
+        after the first posting, `currencies.alternate` while there is more than one currency),
+        INVALID_FIELD, EXPIRY_STRATEGY_NOT_FOUND (where a newer currency names a strategy).
         """
 
 def add_ProgramServiceServicer_to_server(servicer: ProgramServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
