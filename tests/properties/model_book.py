@@ -36,68 +36,6 @@ class Book:
         self.now = now
         self.accounts: dict[str, Account] = {}
 
-    # Lots
-
-    def _make_lot(
-        self, account: Account, entry: Entry, strategy: Strategy, mature: datetime | None
-    ) -> None:
-        earned = entry.effective_time
-        mature = max(mature or earned, earned)
-        lot = Lot(
-            0,
-            entry.currency,
-            entry.points,
-            entry.points,
-            mature > self.now,
-            earned,
-            mature,
-            strategy,
-        )
-        if self.total(account, entry.currency, entry.kind) + entry.points > LIMIT:
-            raise Refused("POINTS_OVERFLOW", limit=LIMIT)
-        balance = self.available(account, entry.currency) + self.pending(account, entry.currency)
-        if balance + entry.points > LIMIT:
-            raise Refused("POINTS_OVERFLOW", limit=LIMIT)
-        if entry.points == 0:
-            self._enter(account, entry)
-            return
-        account.lots.append(lot)
-        lot.sequence = entry.lot = len(account.entries) + 1
-        entry.mature_time, entry.expire_time = mature, self.expire_time(account, lot)
-        self._enter(account, entry, *((0, entry.points) if lot.pending else (entry.points, 0)))
-        expires = self.expire_time(account, lot)
-        if expires is not None and expires <= self.now:
-            # Dead before it was recorded: earned and expired in one posting.
-            self._expire_lots(account, [lot], Entry(0, "EXPIRED", expires, entry.request_id))
-
-    def _draw(self, account: Account, entry: Entry, wanted: int) -> None:
-        for lot in self._in_spending_order(account, entry.currency):
-            taken = (
-                min(lot.free, wanted + entry.points)
-                if self._alive_at(account, lot, self.now)
-                else 0
-            )
-            if taken and not lot.pending:
-                lot.free -= taken
-                entry.points -= taken
-                entry.draws += ((lot.sequence, taken),)
-        self._enter(account, entry, entry.points)
-
-    def _in_spending_order(self, account: Account, currency: str) -> list[Lot]:
-        def order(lot: Lot) -> tuple[bool, datetime, datetime, int]:
-            expires = self.expire_time(account, lot)
-            return expires is None, expires or self.now, lot.earn_time, lot.sequence
-
-        return sorted((lot for lot in account.lots if lot.currency == currency), key=order)
-
-    def _alive_at(self, account: Account, lot: Lot, instant: datetime) -> bool:
-        expires = self.expire_time(account, lot)
-        return expires is None or instant < expires
-
-    def _spendable(self, account: Account, currency: str) -> int:
-        lots = [lot for lot in account.lots if lot.currency == currency and not lot.pending]
-        return sum(lot.free for lot in lots if self._alive_at(account, lot, self.now))
-
     def _strategy(self, asked: str, currency: str) -> Strategy:
         by_currency = dict(self.settings.currency_expiry).get(currency, "")
         default = self.settings.default_expiry or self.settings.strategies[0].name
@@ -110,6 +48,8 @@ class Book:
     def expire_time(self, account: Account, lot: Lot) -> datetime | None:
         """From which instant the lot is not spendable any more, as known now."""
         strategy, zone = lot.strategy, self.settings.zone
+        if lot.set_expiry is not None:
+            return lot.set_expiry
         if strategy.kind == "NONE":
             return None
         if strategy.kind == "DATE":
@@ -125,70 +65,28 @@ class Book:
             expires = months_after(lot.mature_time, strategy.months, zone)
         return end_of(strategy.round_to, expires, zone) if strategy.round_to else expires
 
-    def _enter(self, account: Account, entry: Entry, available: int = 0, pending: int = 0) -> None:
+    def _enter(
+        self,
+        account: Account,
+        entry: Entry,
+        *,
+        available: int = 0,
+        pending: int = 0,
+        held: int = 0,
+        debt: int = 0,
+    ) -> None:
+        """Adds an entry whose effect on lots was already made; debt is kept by entries alone."""
         entry.sequence = len(account.entries) + 1
         entry.available_change, entry.pending_change = available, pending
+        entry.held_change, entry.debt_change = held, debt
+        account.entries.append(entry)
         entry.available_after = self.available(account, entry.currency)
         entry.pending_after = self.pending(account, entry.currency)
-        account.entries.append(entry)
-
-    # Time
-
-    def advance(self, time: datetime) -> int:
-        """Moves the clock, does what is due, and answers how many accounts had something due."""
-        if time < self.now:
-            raise Refused("CLOCK_GOES_BACK")
-        self.now = time
-        return sum(self._settle(account) for account in self.accounts.values())
-
-    def _settle(self, account: Account) -> bool:
-        """Matures, then expires, at each instant at which something is due, in order."""
-        settled = False
-        while due := [time for time in self._due_times(account) if time <= self.now]:
-            settled = True
-            instant = min(due)
-            for lot in account.lots:
-                if lot.free and lot.pending and lot.mature_time <= instant:
-                    lot.pending = False
-                    entry = Entry(0, "MATURED", instant, "", lot.currency, lot=lot.sequence)
-                    self._enter(account, entry, lot.free, -lot.free)
-            for currency in self.settings.currencies:
-                self._expire(account, currency, instant)
-        return settled
-
-    def next_due(self) -> datetime | None:
-        """The next instant at which time alone changes an account."""
-        times = [time for account in self.accounts.values() for time in self._due_times(account)]
-        return min(times, default=None)
-
-    def _due_times(self, account: Account) -> list[datetime]:
-        times = []
-        for lot in account.lots:
-            expires = self.expire_time(account, lot)
-            if lot.free and lot.pending:
-                times.append(lot.mature_time)
-            if lot.free and expires is not None:
-                times.append(expires)
-        return times
-
-    def _expire(self, account: Account, currency: str, instant: datetime) -> None:
-        dead = [
-            lot
-            for lot in self._in_spending_order(account, currency)
-            if lot.free and not self._alive_at(account, lot, instant)
-        ]
-        if dead:
-            self._expire_lots(account, dead, Entry(0, "EXPIRED", instant, ""))
-
-    def _expire_lots(self, account: Account, dead: list[Lot], entry: Entry) -> None:
-        entry.currency = dead[0].currency
-        entry.draws = tuple((lot.sequence, lot.free) for lot in dead)
-        pending = sum(lot.free for lot in dead if lot.pending)
-        available = sum(lot.free for lot in dead if not lot.pending)
-        for lot in dead:
-            lot.free = 0
-        entry.points = -available - pending
-        self._enter(account, entry, -available, -pending)
+        entry.held_after = self.held(account, entry.currency)
+        entry.debt_after = self.debt(account, entry.currency)
+        assert entry.points == available + pending + held - debt, entry
+        assert min(entry.available_after, entry.pending_after, entry.held_after) >= 0, entry
+        assert entry.debt_after >= 0, entry
 
     # Reading
 
@@ -217,13 +115,31 @@ class Book:
         lots = [lot for lot in account.lots if lot.currency == currency]
         return sum(lot.free for lot in lots if lot.pending)
 
-    def total(self, account: Account, currency: str, kind: str) -> int:
-        """All points ever moved by entries of a kind, without sign."""
+    def held(self, account: Account, currency: str) -> int:
+        """Points that holds set aside."""
+        return sum(lot.held for lot in account.lots if lot.currency == currency)
+
+    def debt(self, account: Account, currency: str) -> int:
+        """Points owed: what entries say, and nothing else."""
+        return sum(entry.debt_change for entry in account.entries if entry.currency == currency)
+
+    def balance(self, account: Account, currency: str) -> int:
+        """All that the member has, less what is owed."""
+        lots = [lot for lot in account.lots if lot.currency == currency]
+        return sum(lot.free + lot.held for lot in lots) - self.debt(account, currency)
+
+    def total(self, account: Account, currency: str, *kinds: str) -> int:
+        """All points ever moved by entries of some kinds, without sign."""
         return sum(
             abs(entry.points)
             for entry in account.entries
-            if entry.currency == currency and entry.kind == kind
+            if entry.currency == currency and entry.kind in kinds
         )
+
+    def lot(self, account: Account, sequence: int) -> Lot:
+        """The lot that the entry of this sequence made."""
+        (found,) = [lot for lot in account.lots if lot.sequence == sequence]
+        return found
 
     def currencies(self, account: Account) -> list[str]:
         """The default currency and every one that an entry names, by id."""
@@ -232,24 +148,29 @@ class Book:
 
     def counter(self, account: Account, window: Window) -> int:
         """The sum of a counter over the local days of a window."""
-        name, _, currency = window.counter.partition(":")
         zone = self.settings.zone
         day = local_day(window.time or self.now, zone)
         first, last = window_days(window.period, window.length, day)
-        entries = [
-            entry
-            for entry in account.entries
-            if first <= local_day(entry.effective_time, zone) <= last
-        ]
+        return self._sum_of_days(account, window.counter, first, last)
+
+    def _sum_of_days(self, account: Account, counter: str, first: date, last: date) -> int:
+        name, _, currency = counter.partition(":")
+        entries = [entry for entry in account.entries if first <= self._day(account, entry) <= last]
         if name == "points_earned":
             currency = currency or self.settings.currencies[0]
             if currency not in self.settings.currencies:
                 raise Refused("CURRENCY_NOT_FOUND", currency=currency)
-            earned = [entry for entry in entries if entry.kind == "EARNED"]
+            earned = [entry for entry in entries if entry.kind in {"EARNED", "EARNING_REVERSED"}]
             return sum(entry.points for entry in earned if entry.currency == currency)
-        if window.counter not in self.settings.counters:
-            raise Refused("COUNTER_NOT_FOUND", counter=window.counter)
+        if counter not in self.settings.counters:
+            raise Refused("COUNTER_NOT_FOUND", counter=counter)
         return sum(entry.counter_change for entry in entries if entry.counter == name)
+
+    def _day(self, account: Account, entry: Entry) -> date:
+        """The local day that an entry counts on: a reversal on the day of what it reverses."""
+        if entry.kind in {"EARNING_REVERSED", "COUNT_REVERSED"}:
+            entry = account.entries[entry.related - 1]
+        return local_day(entry.effective_time, self.settings.zone)
 
     def expirations(
         self, account: Account, currency: str = ""

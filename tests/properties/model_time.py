@@ -87,3 +87,18 @@ def window_days(period: str, length: int, day: date) -> tuple[date, date]:
         return day - timedelta(days=length - 1), day
     assert period == "ROLLING_MONTHS", period
     return plus_months(day, -length) + timedelta(days=1), day
+
+
+def billing_days(day: date, billing_day: int) -> tuple[date, date]:
+    """The first and the last local day of the billing period that `day` lies in.
+
+    A period begins on the billing day of each month, or on the last one of a month that is too
+    short.
+    """
+
+    def begin(month: date) -> date:
+        return month.replace(day=min(billing_day, monthrange(month.year, month.month)[1]))
+
+    this = day.replace(day=1)
+    first = begin(this) if day >= begin(this) else begin(plus_months(this, -1))
+    return first, begin(plus_months(first.replace(day=1), 1)) - timedelta(days=1)

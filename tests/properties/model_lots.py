@@ -1,0 +1,224 @@
+"""What the reference model does with lots: making, drawing, coming back, and what time does.
+
+Whatever comes back to a lot meets the lot's claim first, then its expiry; what is available in the
+end repays debt.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from tests.properties.model_book import LIMIT, Book
+from tests.properties.model_shapes import Account, Entry, Lot, Refused, Strategy
+
+
+class Lots(Book):
+    """Lots and time."""
+
+    def _make_lot(
+        self, account: Account, entry: Entry, strategy: Strategy, mature: datetime | None
+    ) -> None:
+        earned = entry.effective_time
+        mature = max(mature or earned, earned)
+        self._check_room(account, entry)
+        if entry.points == 0:
+            self._enter(account, entry)
+            return
+        self._add_lot(
+            account,
+            entry,
+            Lot(
+                0,
+                entry.currency,
+                entry.points,
+                entry.points,
+                mature > self.now,
+                earned,
+                mature,
+                strategy,
+            ),
+        )
+
+    def _check_room(self, account: Account, entry: Entry) -> None:
+        if self.total(account, entry.currency, entry.kind) + entry.points > LIMIT:
+            raise Refused("POINTS_OVERFLOW", limit=LIMIT)
+        if self.balance(account, entry.currency) + entry.points > LIMIT:
+            raise Refused("POINTS_OVERFLOW", limit=LIMIT)
+
+    def _add_lot(self, account: Account, entry: Entry, lot: Lot) -> None:
+        """Enters `entry`, which makes `lot`; what is dead before it is recorded expires at once."""
+        account.lots.append(lot)
+        lot.sequence = entry.lot = len(account.entries) + 1
+        entry.mature_time, entry.expire_time = lot.mature_time, self.expire_time(account, lot)
+        if lot.pending:
+            self._enter(account, entry, pending=lot.free)
+        else:
+            self._enter(account, entry, available=lot.free)
+        self._expire_returned(account, [lot], entry)
+
+    # Taking
+
+    def _draw(self, account: Account, currency: str, wanted: int) -> list[tuple[Lot, int]]:
+        """Which lots give how much, in spending order; nothing is taken yet."""
+        found = []
+        for lot in self._in_spending_order(account, currency):
+            taken = min(lot.free, wanted)
+            if taken and not lot.pending and self._alive_at(account, lot, self.now):
+                found.append((lot, taken))
+                wanted -= taken
+        return found
+
+    def _take(self, account: Account, entry: Entry, drawn: Iterable[tuple[Lot, int]]) -> None:
+        """Enters `entry`, which takes what was drawn out of the account."""
+        for lot, points in drawn:
+            lot.free -= points
+            entry.points -= points
+            entry.draws += ((lot.sequence, points),)
+        self._enter(account, entry, available=entry.points)
+
+    def _in_spending_order(self, account: Account, currency: str) -> list[Lot]:
+        def order(lot: Lot) -> tuple[bool, datetime, datetime, int]:
+            expires = self.expire_time(account, lot)
+            return expires is None, expires or self.now, lot.earn_time, lot.sequence
+
+        return sorted((lot for lot in account.lots if lot.currency == currency), key=order)
+
+    def _alive_at(self, account: Account, lot: Lot, instant: datetime) -> bool:
+        expires = self.expire_time(account, lot)
+        return expires is None or instant < expires
+
+    def _spendable(self, account: Account, currency: str) -> int:
+        lots = [lot for lot in account.lots if lot.currency == currency and not lot.pending]
+        return sum(lot.free for lot in lots if self._alive_at(account, lot, self.now))
+
+    # Coming back
+
+    def _come_back(self, account: Account, pieces: list[tuple[Lot, int]], cause: Entry) -> None:
+        """What `cause` gave back to lots meets their claims, and dies where its time has passed."""
+        self._meet_claims(account, pieces, cause)
+        self._expire_returned(account, [lot for lot, _ in pieces], cause)
+
+    def _meet_claims(self, account: Account, pieces: list[tuple[Lot, int]], cause: Entry) -> None:
+        for lot, points in pieces:
+            met = min(lot.claim, points)
+            if met:
+                lot.claim -= met
+                lot.free -= met
+                entry = Entry(
+                    0,
+                    "EARNING_REVERSED",
+                    cause.effective_time,
+                    cause.request_id,
+                    lot.currency,
+                    -met,
+                    draws=((lot.sequence, met),),
+                    related=lot.sequence,
+                )
+                self._enter(account, entry, available=-met)
+
+    def _expire_returned(self, account: Account, lots: list[Lot], cause: Entry) -> None:
+        """One entry an instant, never before what brought the points."""
+        dead: dict[datetime, list[Lot]] = {}
+        for lot in self._in_spending_order(account, cause.currency):
+            expires = self.expire_time(account, lot)
+            if any(lot is one for one in lots) and lot.free and expires and expires <= self.now:
+                dead.setdefault(max(expires, cause.effective_time), []).append(lot)
+        for instant, together in sorted(dead.items()):
+            entry = Entry(0, "EXPIRED", instant, cause.request_id)
+            self._expire_lots(account, together, entry)
+
+    def _repay(self, account: Account, currency: str, effective: datetime, request_id: str) -> None:
+        """Debt and available points are never both there."""
+        repaid = min(self.debt(account, currency), self._spendable(account, currency))
+        if not repaid:
+            return
+        entry = Entry(0, "DEBT_REPAID", effective, request_id, currency)
+        for lot, points in self._draw(account, currency, repaid):
+            lot.free -= points
+            lot.repaid += points
+            entry.draws += ((lot.sequence, points),)
+        self._enter(account, entry, available=-repaid, debt=-repaid)
+
+    # Time
+
+    def advance(self, time: datetime) -> int:
+        """Moves the clock, does what is due, and answers how many accounts had something due."""
+        if time < self.now:
+            raise Refused("CLOCK_GOES_BACK")
+        self.now = time
+        settled = 0
+        for member, account in self.accounts.items():
+            if any(due <= time for due in self._due_times(account)):
+                # What was known before stays as it was, for whoever asks.
+                self.accounts[member] = account.copy()
+                settled += self._settle(self.accounts[member])
+        return settled
+
+    def _settle(self, account: Account) -> bool:
+        """Matures, lapses, expires, at each instant at which something is due, in order."""
+        settled = False
+        while due := [time for time in self._due_times(account) if time <= self.now]:
+            settled = True
+            instant = min(due)
+            for lot in account.lots:
+                if lot.free and lot.pending and lot.mature_time <= instant:
+                    lot.pending = False
+                    entry = Entry(0, "MATURED", instant, "", lot.currency, lot=lot.sequence)
+                    self._enter(account, entry, available=lot.free, pending=-lot.free)
+            for hold in account.holds:
+                if hold.state == "OPEN" and hold.expire_time <= instant:
+                    hold.state = "LAPSED"
+                    entry = Entry(0, "LAPSED", instant, "", hold.currency)
+                    pieces = self._give_back(account, entry, hold.sequence, hold.draws)
+                    self._meet_claims(account, pieces, entry)
+            for currency in self.settings.currencies:
+                self._expire(account, currency, instant)
+                self._repay(account, currency, instant, "")
+        return settled
+
+    def _give_back(
+        self, account: Account, entry: Entry, held_by: int, draws: Iterable[tuple[int, int]]
+    ) -> list[tuple[Lot, int]]:
+        """Enters `entry`, by which held points become available again."""
+        pieces = [(self.lot(account, sequence), points) for sequence, points in draws]
+        for lot, points in pieces:
+            lot.held -= points
+            lot.free += points
+        entry.related, entry.draws = held_by, tuple(draws)
+        points = sum(points for _, points in pieces)
+        self._enter(account, entry, available=points, held=-points)
+        return pieces
+
+    def next_due(self) -> datetime | None:
+        """The next instant at which time alone changes an account."""
+        times = [time for account in self.accounts.values() for time in self._due_times(account)]
+        return min(times, default=None)
+
+    def _due_times(self, account: Account) -> list[datetime]:
+        times = [hold.expire_time for hold in account.holds if hold.state == "OPEN"]
+        for lot in account.lots:
+            expires = self.expire_time(account, lot)
+            if lot.free and lot.pending:
+                times.append(lot.mature_time)
+            if lot.free and expires is not None:
+                times.append(expires)
+        return times
+
+    def _expire(self, account: Account, currency: str, instant: datetime) -> None:
+        dead = [
+            lot
+            for lot in self._in_spending_order(account, currency)
+            if lot.free and not self._alive_at(account, lot, instant)
+        ]
+        if dead:
+            self._expire_lots(account, dead, Entry(0, "EXPIRED", instant, ""))
+
+    def _expire_lots(self, account: Account, dead: list[Lot], entry: Entry) -> None:
+        entry.currency = dead[0].currency
+        entry.draws = tuple((lot.sequence, lot.free) for lot in dead)
+        pending = sum(lot.free for lot in dead if lot.pending)
+        available = sum(lot.free for lot in dead if not lot.pending)
+        for lot in dead:
+            lot.expired += lot.free
+            lot.free = 0
+        entry.points = -available - pending
+        self._enter(account, entry, available=-available, pending=-pending)
