@@ -8,7 +8,6 @@ from kernel.ids import bucket_of
 from kernel.refusals import LimitReached, Refusal
 
 IDENTIFIERS_MAX = 20
-KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,17 +20,24 @@ class Identifier:
     value: bytes
 
 
-def identifier_of(key: bytes, buckets: int, organization: str, kind: str, value: str) -> Identifier:
-    """The identifier of a value in clear.
+@dataclass(frozen=True, slots=True)
+class Hashing:
+    """How an organization's identifiers are hashed.
 
     The key is made with the database. Without it nobody can try all phone numbers against a copy of
     the table, and equal values of two organizations do not look alike.
     """
-    content = f"{organization}\0{kind}\0{value}".encode()
-    digest = hmac.new(key, content, hashlib.sha256).digest()
-    return Identifier(
-        bucket_of(organization, f"{kind}\0{digest.hex()}", buckets), organization, kind, digest
-    )
+
+    key: bytes
+    buckets: int
+    organization: str
+
+    def identifier(self, kind: str, value: str) -> Identifier:
+        """The identifier of a value in clear."""
+        content = f"{self.organization}\0{kind}\0{value}".encode()
+        digest = hmac.new(self.key, content, hashlib.sha256).digest()
+        bucket = bucket_of(self.organization, f"{kind}\0{digest.hex()}", self.buckets)
+        return Identifier(bucket, self.organization, kind, digest)
 
 
 def etag_of_member(billing_day: int | None, identifiers: list[Identifier]) -> str:

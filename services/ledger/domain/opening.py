@@ -13,6 +13,7 @@ from services.ledger.domain.policy import CurrencyPolicy
 from services.ledger.domain.refusals import (
     EffectiveTimeInFuture,
     HoldOpen,
+    InsufficientPoints,
     PointsOverflow,
 )
 from services.ledger.domain.settle import expire_fresh, next_due
@@ -31,10 +32,15 @@ def import_member(fold: Fold, operation: Import) -> None:
 
 
 def write_off(fold: Fold, operation: WriteOff) -> None:
-    """Debit everything that is available and pending, by currency. Refuses with HOLD_OPEN."""
+    """Debit everything that is available and pending, by currency.
+
+    Refusals: HOLD_OPEN, INSUFFICIENT_POINTS where nothing is left.
+    """
     held = sum(1 for balance in fold.account.balances.values() if balance.held)
     if held:
         raise HoldOpen(held)
+    if not any(each.available or each.pending for each in fold.account.balances.values()):
+        raise InsufficientPoints(0, 1)
     for number in sorted(fold.account.balances):
         balance = fold.account.balance(number)
         if balance.available:

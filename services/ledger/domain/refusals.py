@@ -208,3 +208,14 @@ class HoldOpen(Refusal):
 
     def __init__(self, count: int) -> None:
         super().__init__("points are held", count=count)
+
+
+class MemberInGroup(Refusal):
+    """The member belongs to a group, which it must leave first."""
+
+    reason = "MEMBER_IN_GROUP"
+
+    def __init__(self, member: str, group: str) -> None:
+        super().__init__(
+            f"member {member!r} belongs to group {group!r}", member=member, group=group
+        )

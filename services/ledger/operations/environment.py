@@ -22,11 +22,16 @@ def server_time() -> datetime:
 
 
 class Addresses:
-    """Which account a member has, remembered: of at most `most` members, the latest."""
+    """Which account a member has, remembered: of at most `most` members, the latest.
+
+    An account stays a member's for ever. Where it is linked to is only a hint: what is locked for a
+    command. The account's own row says whether it is so.
+    """
 
     def __init__(self, most: int = ADDRESSES_MAX) -> None:
         self._most = most
         self._known: dict[Name, Key] = {}
+        self._links: dict[Key, Key] = {}
 
     def get(self, name: Name) -> Key | None:
         """The account of a member where it is known here."""
@@ -37,6 +42,31 @@ class Addresses:
         if len(self._known) >= self._most and name not in self._known:
             del self._known[next(iter(self._known))]
         self._known[name] = key
+
+    def link(self, key: Key, to: Key | None) -> None:
+        """An account was seen linked to another one, or to none."""
+        if to is None:
+            self._links.pop(key, None)
+            return
+        if len(self._links) >= self._most and key not in self._links:
+            del self._links[next(iter(self._links))]
+        self._links[key] = to
+
+    @property
+    def linked(self) -> bool:
+        """Whether any account is thought to be linked."""
+        return bool(self._links)
+
+    def landing(self, key: Key) -> Key:
+        """The account where commands for an account are thought to land."""
+        return self.chain(key)[-1] if key in self._links else key
+
+    def chain(self, key: Key) -> list[Key]:
+        """An account and those that it is thought to be linked to, one after the other."""
+        chain = [key]
+        while (key := self._links.get(key, key)) not in chain:
+            chain.append(key)
+        return chain
 
     def forget(self, name: Name) -> None:
         """Ask the directory again: the person was erased."""
@@ -53,7 +83,7 @@ class Environment:
     # Ids must differ, not be secret: a generator that is seeded from the system once.
     random_bits: Callable[[int], int] = random.Random().getrandbits  # noqa: S311
     addresses: Addresses = field(default_factory=Addresses)
-    # What identifiers are hashed with.
+    # What identifiers are hashed with, once it was read.
     identifier_key: bytes = b""
     _policies: OrderedDict[tuple[int, int], Policy] = field(default_factory=OrderedDict)
 

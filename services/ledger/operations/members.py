@@ -1,18 +1,51 @@
-"""Reading who is a member of a program."""
+"""Who is a member of a program: reading, finding by an identifier, changing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.ids import bucket_of
-from kernel.refusals import MemberNotFound
+from kernel.refusals import FieldViolation, InvalidField, MemberNotFound
+from services.ledger.domain.account import State
+from services.ledger.domain.identifiers import (
+    Identifier,
+    IdentifierExists,
+    IdentifierNotFound,
+    check_count,
+    etag_of_member,
+)
+from services.ledger.domain.programs import check_etag
 from services.ledger.operations.context import Caller, ProgramContext
-from services.ledger.store import members
+from services.ledger.store import identifiers, member_writes, members
 from services.ledger.store.members import MemberRow
+from services.ledger.store.tables import Transaction
+
+BILLING_DAY = "billing_day"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRead:
+    """A member, and the etag of what can be changed of it."""
+
+    row: MemberRow
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberUpdate:
+    """What is asked for. An unset `billing_day` is 0."""
+
+    billing_day: int
+    mask: Collection[str]
+    etag: str
+    add: Sequence[Identifier]
+    remove: Sequence[Identifier]
+    validate_only: bool
 
 
 async def get_member(
     context: ProgramContext, caller: Caller, program: str, member: str
-) -> MemberRow:
+) -> MemberRead:
     """One member of a program. PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
     identity = await context.cache.identity(caller.organization, program)
     name_bucket = bucket_of(caller.organization, member, context.buckets)
@@ -20,9 +53,22 @@ async def get_member(
         found = await members.find_member(
             connection, identity.key, caller.organization, name_bucket, member
         )
-    if found is None:
-        raise MemberNotFound(member)
-    return found
+        if found is None:
+            raise MemberNotFound(member)
+        owned = await identifiers.of_person(connection, (found.bucket, found.person))
+    return MemberRead(found, etag_of_member(found.billing_day, owned))
+
+
+async def lookup_member(
+    context: ProgramContext, caller: Caller, program: str, identifier: Identifier
+) -> MemberRead:
+    """The member who has an identifier. PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
+    identity = await context.cache.identity(caller.organization, program)
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        member = await identifiers.lookup(connection, identity.key, identifier)
+    if member is None:
+        raise IdentifierNotFound(identifier.kind)
+    return await get_member(context, caller, program, member)
 
 
 async def page_of_members(
@@ -38,3 +84,64 @@ async def page_of_members(
             connection, identity.key, caller.organization, after, size + 1
         )
     return found[:size], len(found) > size
+
+
+async def update_member(
+    context: ProgramContext, caller: Caller, program: str, member: str, update: MemberUpdate
+) -> MemberRead:
+    """Change a member's billing day and identifiers; with `validate_only` answer as if.
+
+    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, ETAG_STALE, INVALID_FIELD, IDENTIFIER_EXISTS,
+    LIMIT_REACHED.
+    """
+    row = (await get_member(context, caller, program, member)).row
+    async with context.engine.connect() as connection, connection.begin() as transaction:
+        changed, etag = await _changed(connection, member, row, update)
+        if update.validate_only:
+            await transaction.rollback()
+    return MemberRead(changed, etag)
+
+
+async def _changed(
+    connection: Transaction, member: str, row: MemberRow, update: MemberUpdate
+) -> tuple[MemberRow, str]:
+    key = (row.bucket, row.account)
+    locked = await member_writes.lock_member(connection, key)
+    if locked is None or locked[1] == State.ERASED:
+        raise MemberNotFound(member)
+    day = locked[0]
+    owned = await member_writes.identifiers_of(connection, row.bucket, row.person)
+    check_etag(update.etag, etag_of_member(day, owned))
+    day = _billing_day(day, update)
+    for identifier in set(update.remove) & set(owned):
+        await member_writes.remove_identifier(connection, identifier, row.bucket, row.person)
+        owned.remove(identifier)
+    for identifier in dict.fromkeys(update.add):
+        if identifier in owned:
+            continue
+        if not await member_writes.add_identifier(connection, identifier, row.bucket, row.person):
+            raise IdentifierExists(identifier.kind)
+        owned.append(identifier)
+    check_count(len(owned))
+    if day != locked[0]:
+        await member_writes.set_billing_day(connection, key, day)
+    changed = MemberRow(
+        member=row.member,
+        account=row.account,
+        state=locked[1],
+        enrol_time=row.enrol_time,
+        bucket=row.bucket,
+        person=row.person,
+        billing_day=day,
+        kinds=sorted(identifier.kind for identifier in owned),
+    )
+    return changed, etag_of_member(day, owned)
+
+
+def _billing_day(now: int | None, update: MemberUpdate) -> int | None:
+    for path in update.mask:
+        if path != BILLING_DAY:
+            raise InvalidField(FieldViolation("update_mask", f"{path!r} names no field"))
+    if update.billing_day or BILLING_DAY in update.mask:
+        return update.billing_day or None
+    return now

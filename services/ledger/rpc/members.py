@@ -1,17 +1,19 @@
 """`AccountService`: who is a member of a program."""
 
+from chassis.call import log_fields
 from chassis.paging import decode_token, encode_token, page_size
-from loyalty.ledger.v1 import account_pb2, resources_pb2
+from loyalty.ledger.v1 import account_pb2
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceServicer
 from services.ledger.operations import members
 from services.ledger.operations.context import ProgramContext
+from services.ledger.operations.erase_member import Erasure, erase_member
+from services.ledger.operations.hashing import hashing_of
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.operations.post import post
-from services.ledger.rpc import translate
+from services.ledger.operations.members import MemberUpdate
+from services.ledger.operations.post import batch_post, post
+from services.ledger.rpc import member_translate, translate
 from services.ledger.rpc.calls import Context, current_caller
 from services.ledger.rpc.ledger import answer, deadline
-from services.ledger.rpc.program_translate import timestamp_of
-from services.ledger.store.members import MemberRow
 
 
 class AccountServicer(AccountServiceServicer):
@@ -25,7 +27,9 @@ class AccountServicer(AccountServiceServicer):
         self, request: account_pb2.EnrolMemberRequest, context: Context
     ) -> account_pb2.EnrolMemberResponse:
         """Enrol a member and open its account."""
-        command = translate.enrolment(request, current_caller())
+        caller = current_caller()
+        hashing = await hashing_of(self._ledger, caller.organization)
+        command = member_translate.enrolment(request, caller, hashing)
         written = await post(
             self._ledger, command, validate_only=request.validate_only, deadline=deadline()
         )
@@ -38,7 +42,72 @@ class AccountServicer(AccountServiceServicer):
         found = await members.get_member(
             self._programs, current_caller(), request.program, request.member
         )
-        return _member(request.program, found)
+        return member_translate.member(request.program, found.row, found.etag)
+
+    async def LookupMember(
+        self, request: account_pb2.LookupMemberRequest, context: Context
+    ) -> account_pb2.Member:
+        """Answer the member who has an identifier."""
+        caller = current_caller()
+        hashing = await hashing_of(self._ledger, caller.organization)
+        identifier = hashing.identifier(request.kind, request.value)
+        found = await members.lookup_member(self._programs, caller, request.program, identifier)
+        return member_translate.member(request.program, found.row, found.etag)
+
+    async def UpdateMember(
+        self, request: account_pb2.UpdateMemberRequest, context: Context
+    ) -> account_pb2.Member:
+        """Change a member's billing day and identifiers."""
+        caller = current_caller()
+        hashing = await hashing_of(self._ledger, caller.organization)
+        update = MemberUpdate(
+            billing_day=request.changes.billing_day,
+            mask=tuple(request.update_mask.paths),
+            etag=request.etag,
+            add=member_translate.identifiers(hashing, request.add_identifiers),
+            remove=member_translate.identifiers(hashing, request.remove_identifiers),
+            validate_only=request.validate_only,
+        )
+        changed = await members.update_member(
+            self._programs, caller, request.program, request.member, update
+        )
+        return member_translate.member(request.program, changed.row, changed.etag)
+
+    async def ImportMembers(
+        self, request: account_pb2.ImportMembersRequest, context: Context
+    ) -> account_pb2.ImportMembersResponse:
+        """Take in members of another system, each row with its own result."""
+        caller = current_caller()
+        hashing = await hashing_of(self._ledger, caller.organization)
+        commands = member_translate.imports(request, caller, hashing)
+        results = await batch_post(
+            self._ledger, commands, validate_only=request.validate_only, deadline=deadline()
+        )
+        return member_translate.import_results(request.program, results)
+
+    async def EraseMember(
+        self, request: account_pb2.EraseMemberRequest, context: Context
+    ) -> account_pb2.EraseMemberResponse:
+        """Erase the person behind a member."""
+        erasure = Erasure(
+            program=request.program,
+            member=request.member,
+            request_id=request.request_id,
+            write_off=request.write_off,
+            reason=request.reason,
+            validate_only=request.validate_only,
+            deadline=deadline(),
+        )
+        erased = await erase_member(self._programs, self._ledger, current_caller(), erasure)
+        log_fields(request_id=request.request_id)
+        return account_pb2.EraseMemberResponse(
+            postings=[
+                translate.posting_message(written.posting, program, written.policy)
+                for program, written in erased.postings
+            ],
+            members_erased=erased.members,
+            identifiers_erased=erased.identifiers,
+        )
 
     async def ListMembers(
         self, request: account_pb2.ListMembersRequest, context: Context
@@ -56,15 +125,6 @@ class AccountServicer(AccountServiceServicer):
             self._programs, caller, request.program, after, page_size(request.page_size)
         )
         return account_pb2.ListMembersResponse(
-            members=[_member(request.program, each) for each in found],
+            members=[member_translate.member(request.program, each) for each in found],
             next_page_token=encode_token(query, (found[-1].account,)) if more else "",
         )
-
-
-def _member(program: str, row: MemberRow) -> account_pb2.Member:
-    return account_pb2.Member(
-        program=program,
-        member=row.member,
-        state=resources_pb2.Account.State.ValueType(row.state),
-        enrol_time=timestamp_of(row.enrol_time),
-    )

@@ -9,14 +9,13 @@ from google.type.date_pb2 import Date
 from kernel import ids
 from kernel.refusals import FieldViolation, InvalidField
 from loyalty.common.v1.money_pb2 import Money
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, resources_pb2
+from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from services.ledger.domain.account import Balance, Entry, Kind, Posting
 from services.ledger.domain.commands import (
     Adjust,
     Command,
     Count,
     Earn,
-    Enrol,
     Expectation,
     Operation,
     Redeem,
@@ -73,27 +72,6 @@ def command(
         expected_version=preconditions.expected_version if expected else None,
         expect=tuple(_expectation(each) for each in preconditions.expect),
         indexed=indexed,
-    )
-
-
-def enrolment(request: account_pb2.EnrolMemberRequest, caller: Caller) -> Command:
-    """The command of an explicit enrolment."""
-    canonical = account_pb2.EnrolMemberRequest(reference=request.reference)
-    effective = None
-    if request.HasField("effective_time"):
-        canonical.effective_time.CopyFrom(request.effective_time)
-        effective = instant(request.effective_time)
-    content = b"enrol" + canonical.SerializeToString(deterministic=True)
-    return Command(
-        organization=caller.organization,
-        program=request.program,
-        member=request.member,
-        request_id=request.request_id,
-        digest=hashlib.sha256(content).digest()[:16],
-        operations=(Enrol(),),
-        effective_time=effective,
-        reference=request.reference,
-        actor=caller.actor,
     )
 
 

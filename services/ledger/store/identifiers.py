@@ -9,10 +9,6 @@ from services.ledger.store.programs import Connection
 Person = tuple[int, int]
 """(bucket, person)."""
 
-_ENSURE_KEY = """
-INSERT INTO fact (name, value) VALUES ('identifier_key', $1) ON CONFLICT (name) DO NOTHING
-"""
-
 _READ_KEY = "SELECT value FROM fact WHERE name = 'identifier_key'"
 
 _OWNERS = """
@@ -73,9 +69,8 @@ ORDER BY kind, value
 """
 
 
-async def ensure_key(connection: Connection, fresh: str) -> bytes:
-    """The key of the identifiers' hashes: made with the database, the same ever after."""
-    await connection.execute(_ENSURE_KEY, fresh)
+async def read_key(connection: Connection) -> bytes:
+    """The key of the identifiers' hashes, which was made with the tables."""
     stored: str = await connection.fetchval(_READ_KEY)
     return bytes.fromhex(stored)
 

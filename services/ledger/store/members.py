@@ -1,6 +1,7 @@
 """Members as they are listed: who they are and when they were enrolled.
 
-An account without entries is not enrolled yet.
+An account without entries is not enrolled yet. A person that was merged is the one that it was
+merged into.
 """
 
 from collections.abc import Sequence
@@ -18,17 +19,30 @@ class MemberRow:
     account: int
     state: int
     enrol_time: datetime
+    bucket: int
+    person: int
+    billing_day: int | None
+    kinds: Sequence[str]
 
 
-_FIND = """
-SELECT d.member, a.id AS account, a.state, a.enrol_time
-FROM directory d JOIN account a ON a.bucket = d.bucket AND a.person = d.person
-WHERE d.name_bucket = $1 AND d.organization = $2 AND d.member = $3 AND a.program = $4
+_COLUMNS = """d.member, a.id AS account, a.state, a.enrol_time, a.bucket, a.person, a.billing_day,
+    ARRAY(
+        SELECT i.kind FROM identifier i WHERE i.bucket = a.bucket AND i.person = a.person
+        ORDER BY i.kind
+    ) AS kinds"""
+
+_FIND = f"""
+SELECT {_COLUMNS}
+FROM directory k
+JOIN directory d ON d.bucket = coalesce(k.into_bucket, k.bucket)
+    AND d.person = coalesce(k.into_person, k.person) AND d.into_person IS NULL
+JOIN account a ON a.bucket = d.bucket AND a.person = d.person
+WHERE k.name_bucket = $1 AND k.organization = $2 AND k.member = $3 AND a.program = $4
     AND a.sequence > 0
 """
 
-_LIST = """
-SELECT d.member, a.id AS account, a.state, a.enrol_time
+_LIST = f"""
+SELECT {_COLUMNS}
 FROM account a JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
 WHERE a.program = $1 AND a.id > $2 AND d.organization = $3 AND a.sequence > 0
 ORDER BY a.id

@@ -3,6 +3,8 @@
 Expands only: the version before works with these tables as they are.
 """
 
+import secrets
+
 from alembic import op
 
 revision = "0002"
@@ -143,6 +145,8 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX identifier_person ON identifier (bucket, person)",
+    # What identifiers are hashed with; another one would find nobody.
+    f"INSERT INTO fact (name, value) VALUES ('identifier_key', '{secrets.token_hex(32)}')",
     # A group is an account; `bucket` and `account` are its own.
     """
     CREATE TABLE pool (
