@@ -150,9 +150,11 @@ class Lot:
     inactivity_months: int = 0
     posting: int = 0
     fresh: bool = False
-    # Points of it that expired, and that repaid debt.
+    # Points of it that expired and that no reversal counted as gone yet, and that repaid debt.
     expired: int = 0
     repaid: int = 0
+    # By how much `expired` changed since it was loaded.
+    expired_change: int = 0
     # Points of a reversed earning that could not be taken: they are met first by what comes back.
     claim: int = 0
     # The instant of expiry that the member was told of.
@@ -162,11 +164,13 @@ class Lot:
     expiry_round: int | None = None
     # The lot that it was moved from: bucket, account, sequence.
     origin: tuple[int, int, int] | None = None
+    # Whether all of it was loaded, or only what is free, held and pending, and when it expires.
+    whole: bool = False
 
 
 @dataclass(slots=True)
 class Hold:
-    """Points set aside. `sequence` is that of the entry HELD, `parts` are (lot, points) as drawn."""
+    """Points set aside. `sequence` is of the entry HELD; `parts` are (lot, points) as drawn."""
 
     sequence: int
     currency: int
@@ -239,6 +243,8 @@ class Posting:
     account_member: str = ""
     # Members that its entries name by their accounts, for the answer.
     names: dict[AccountKey, str] = field(default_factory=dict)
+    # The hold that it made or closed, as it stands after it.
+    hold: Hold | None = None
     # The posting of another account that belongs together with it; its place is known when saved.
     peer: "Posting | None" = None
     peer_place: tuple[int, int] | None = None
@@ -292,6 +298,9 @@ class Account:
     changed_reversed: set[tuple[int, int, int]] = field(default_factory=set)
     # Lots of which more changed than what is free, held or pending.
     amended_lots: set[int] = field(default_factory=set)
+    changed_state: bool = False
+    # Whether its postings, entries or new lots say more than the columns that are always written.
+    rare: bool = False
 
     def balance(self, currency: int) -> Balance:
         """The holding of a currency, made empty where there is none."""

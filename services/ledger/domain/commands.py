@@ -81,7 +81,60 @@ class WriteOff:
     reason: str
 
 
-Operation = Earn | Redeem | Adjust | Count | Enrol | Import | WriteOff
+@dataclass(frozen=True, slots=True)
+class CreateHold:
+    """Set points aside; by default for an hour."""
+
+    points: int
+    currency: str = ""
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureHold:
+    """Redeem held points, by default all. `hold` is the sequence of its entry, `id` its UUID."""
+
+    hold: int
+    id: str
+    points: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHold:
+    """Give held points back."""
+
+    hold: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Let no points move until it is unfrozen."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfreeze:
+    """Let points move again."""
+
+    reason: str
+
+
+Operation = (
+    Earn
+    | Redeem
+    | Adjust
+    | Count
+    | Enrol
+    | Import
+    | WriteOff
+    | CreateHold
+    | CaptureHold
+    | ReleaseHold
+    | Freeze
+    | Unfreeze
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,5 +196,5 @@ class Command:
         return first.billing_day if isinstance(first, (Enrol, Import)) else 0
 
     def unlocks(self) -> bool:
-        """Whether a frozen member may be given it: a person can always be erased."""
-        return isinstance(self.operations[0], WriteOff)
+        """Whether a frozen member may be given it: a person can always be erased, and unfrozen."""
+        return isinstance(self.operations[0], (WriteOff, Unfreeze))

@@ -6,17 +6,29 @@ operations all or nothing.
 """
 
 from bisect import insort
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from kernel import calendar, ids
 from services.ledger.domain import expiry
-from services.ledger.domain.account import Account, Balance, Entry, Kind, Lot, Posting
+from services.ledger.domain.account import (
+    Account,
+    Balance,
+    Entry,
+    Hold,
+    HoldState,
+    Kind,
+    Lot,
+    Posting,
+    State,
+)
 from services.ledger.domain.config import POINTS_MAX, Expiry, ExpiryKind
 from services.ledger.domain.digest import content_digest, entry_digest
 from services.ledger.domain.policy import CurrencyPolicy, Policy
 from services.ledger.domain.refusals import PointsOverflow
+
+MONTH_DAYS_MIN = 28
 
 Order = list[tuple[tuple[datetime, datetime, int], int]]
 
@@ -45,6 +57,8 @@ class Fold:
         """Begin a posting; entries made from now on belong to it."""
         self.posting = posting
         self._content = content_digest(posting)
+        if posting.addressee is not None:
+            self.account.rare = True
 
     def begin(self) -> None:
         """Remember what is changed from now on."""
@@ -121,6 +135,8 @@ class Fold:
         account.digest = entry.digest = entry_digest(account.digest, entry, self._content)
         account.record_time = max(account.record_time, entry.record_time)
         account.touched = True
+        if entry.kind > Kind.COUNTED:
+            account.rare = True
         posting.entries.append(entry)
 
     def add_lot(
@@ -134,6 +150,7 @@ class Fold:
         """Make the lot of the next entry."""
         account = self.account
         identifier: UUID = ids.uuid7(self.now, account.bucket, self.random62())
+        pending = mature_time > self.now
         lot = Lot(
             sequence=account.sequence + 1,
             id=identifier,
@@ -141,7 +158,7 @@ class Fold:
             points=points,
             free=points,
             held=0,
-            pending=mature_time > self.now,
+            pending=pending,
             earn_time=earn_time,
             mature_time=mature_time,
             expire_time=expiry.expire_time(policy, mature_time, self.policy.zone),
@@ -149,12 +166,19 @@ class Fold:
             inactivity_months=policy.months if policy.kind is ExpiryKind.INACTIVITY else 0,
             fresh=True,
         )
+        if pending and policy.kind is ExpiryKind.FIXED:
+            # What its expiry is found by, should it mature early.
+            lot.inactivity_months, lot.expiry_days = policy.months, policy.days
+            lot.expiry_round = policy.round_to
         self.put_lot(lot)
         return lot
 
     def put_lot(self, lot: Lot) -> None:
         """Keep the lot of the next entry, whose sequence it has."""
         account = self.account
+        lot.whole = True
+        if lot.expiry_days is not None or lot.origin is not None or lot.claim or lot.expired:
+            account.rare = True
         account.lots[lot.sequence] = lot
         account.changed_lots.add(lot.sequence)
         order = self._order.get(lot.currency)
@@ -163,6 +187,11 @@ class Fold:
         if self._undo is not None:
             sequence = lot.sequence
             self._undo.append(lambda: self._forget(sequence))
+
+    def name(self, lot: Lot) -> None:
+        """Have the posting say the id of a lot that its entries name."""
+        assert self.posting is not None
+        self.posting.lots[lot.sequence] = lot.id
 
     def expires(self, lot: Lot) -> datetime:
         """When a lot expires as things stand."""
@@ -182,6 +211,8 @@ class Fold:
         if last is None or instant > last:
             account.last_activity_time = instant
             account.touched = True
+            if self.policy.config.expiry_notice_days:
+                self._told_again(instant)
             # Only the lots that move with activity can be out of order now.
             for currency in list(self._order):
                 if any(
@@ -189,6 +220,13 @@ class Fold:
                     for _, sequence in self._order[currency]
                 ):
                     del self._order[currency]
+
+    def _told_again(self, instant: datetime) -> None:
+        """An expiry that activity moved may have to be told before anything else falls due."""
+        months = self.policy.shortest_inactivity
+        if months is not None:
+            days = months * MONTH_DAYS_MIN - self.policy.config.expiry_notice_days
+            self.due_at(instant + timedelta(days=days))
 
     def draw(self, currency: int, points: int) -> tuple[tuple[int, int], ...]:
         """Take points from spendable lots in spending order; there are enough of them."""
@@ -219,6 +257,91 @@ class Fold:
         self.account.changed_lots.add(lot.sequence)
         if self._undo is not None:
             self._undo.append(lambda: setattr(lot, "free", lot.free + points))
+
+    def give_back(self, lot: Lot, points: int) -> None:
+        """Put points back into a lot's free part."""
+        lot.free += points
+        self.account.changed_lots.add(lot.sequence)
+        self._order.pop(lot.currency, None)
+        if self._undo is not None:
+            self._undo.append(lambda: setattr(lot, "free", lot.free - points))
+
+    def set_aside(self, lot: Lot, points: int) -> None:
+        """Add points to a lot's held part; a negative number takes them out of it."""
+        lot.held += points
+        self.account.changed_lots.add(lot.sequence)
+        if self._undo is not None:
+            self._undo.append(lambda: setattr(lot, "held", lot.held - points))
+
+    def expire(self, lot: Lot, points: int) -> None:
+        """Take points out of a lot's free part because they expired."""
+        self.take(lot, points)
+        self.gone(lot, points)
+
+    def gone(self, lot: Lot, points: int) -> None:
+        """Count points of a lot as expired; a negative number counts them no longer."""
+        lot.expired += points
+        lot.expired_change += points
+        self.account.changed_lots.add(lot.sequence)
+        if lot.fresh:
+            self.account.rare = True
+        if self._undo is not None:
+
+            def restore() -> None:
+                lot.expired -= points
+                lot.expired_change -= points
+
+            self._undo.append(restore)
+
+    def amend(self, lot: Lot, **values: object) -> None:
+        """Change what is seldom changed of a lot, which was loaded whole."""
+        assert lot.whole, "what was not loaded would be overwritten"
+        before = {name: getattr(lot, name) for name in values}
+        _assign(lot, values)
+        self.account.amended_lots.add(lot.sequence)
+        self.account.changed_lots.add(lot.sequence)
+        self.account.rare = True
+        self._order.pop(lot.currency, None)
+        if self._undo is not None:
+            self._undo.append(lambda: _assign(lot, before))
+
+    def put_hold(self, hold: Hold) -> None:
+        """Keep a new hold."""
+        account = self.account
+        account.holds[hold.sequence] = hold
+        account.changed_holds.add(hold.sequence)
+        if self._undo is not None:
+
+            def forget() -> None:
+                del account.holds[hold.sequence]
+                account.changed_holds.discard(hold.sequence)
+
+            self._undo.append(forget)
+
+    def close_hold(self, hold: Hold, state: HoldState, captured: int = 0) -> None:
+        """End a hold."""
+        before = {"state": hold.state, "captured": hold.captured}
+        _assign(hold, {"state": state, "captured": captured})
+        self.account.changed_holds.add(hold.sequence)
+        if self._undo is not None:
+            self._undo.append(lambda: _assign(hold, before))
+
+    def set_state(self, state: State) -> None:
+        """Freeze or unfreeze the account."""
+        account = self.account
+        before = account.state
+        account.state, account.changed_state = state, True
+        if self._undo is not None:
+            self._undo.append(lambda: setattr(account, "state", before))
+
+    def reverse(self, entry: tuple[int, int, int], points: int) -> None:
+        """Note that so much more of an entry was reversed."""
+        reversed_ = self.account.reversed
+        before = reversed_.get(entry, 0)
+        reversed_[entry] = before + points
+        self.account.changed_reversed.add(entry)
+        if self._undo is not None:
+            self._undo.append(lambda: reversed_.__setitem__(entry, before))
 
     def count(self, counter: int, instant: datetime, value: int) -> None:
         """Add to a counter on the local day of an instant; refuses with POINTS_OVERFLOW."""
@@ -253,3 +376,8 @@ class Fold:
 def four(balance: Balance) -> tuple[int, int, int, int]:
     """The four numbers of a balance."""
     return balance.available, balance.pending, balance.held, balance.debt
+
+
+def _assign(target: object, values: Mapping[str, object]) -> None:
+    for name, value in values.items():
+        setattr(target, name, value)

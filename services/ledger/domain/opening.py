@@ -16,7 +16,7 @@ from services.ledger.domain.refusals import (
     InsufficientPoints,
     PointsOverflow,
 )
-from services.ledger.domain.settle import expire_fresh, next_due
+from services.ledger.domain.settle import come_in
 
 REASON = "opening balance"
 
@@ -70,8 +70,7 @@ def _open(fold: Fold, opening: Opening) -> None:
         instant, kind = max(opening.expire_time, awarded), ExpiryKind.FIXED
     months = strategy.months if kind is ExpiryKind.INACTIVITY else 0
     lot = _credit(fold, currency, points, awarded, instant, kind, months)
-    expire_fresh(fold, lot)
-    fold.due_at(next_due(fold, lot))
+    come_in(fold, lot)
 
 
 def _credit(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from services.ledger.domain.config import CurrencyConfig, Expiry, ProgramConfig
+from services.ledger.domain.config import CurrencyConfig, Expiry, ExpiryKind, ProgramConfig
 from services.ledger.domain.refusals import CurrencyNotFound, ExpiryStrategyNotFound
 
 
@@ -80,6 +80,12 @@ class Policy:
         """Whether points are earned at an instant: from the program's start and before its end."""
         start, end = self.config.start, self.config.end
         return (start is None or instant >= start) and (end is None or instant < end)
+
+    @cached_property
+    def shortest_inactivity(self) -> int | None:
+        """The fewest months of a strategy by inactivity; None without one."""
+        months = [one.months for one in self.config.expiry if one.kind is ExpiryKind.INACTIVITY]
+        return min(months, default=None)
 
     @property
     def conversion_rate(self) -> Decimal | None:

@@ -219,3 +219,62 @@ class MemberInGroup(Refusal):
         super().__init__(
             f"member {member!r} belongs to group {group!r}", member=member, group=group
         )
+
+
+class HoldNotFound(Refusal):
+    """No such hold in the program, or not of the member named."""
+
+    reason = "HOLD_NOT_FOUND"
+
+    def __init__(self, hold: str) -> None:
+        super().__init__(f"there is no hold {hold!r}", hold=hold)
+
+
+class HoldClosed(Refusal):
+    """The hold was captured, released or lapsed."""
+
+    reason = "HOLD_CLOSED"
+
+    def __init__(self, hold: str, state: str) -> None:
+        super().__init__(f"the hold is {state.lower()}", hold=hold, state=state)
+
+
+class NotReversible(Refusal):
+    """The posting moved points that are not taken back or given back this way."""
+
+    reason = "NOT_REVERSIBLE"
+
+    def __init__(self, posting: str) -> None:
+        super().__init__("the posting cannot be reversed", posting=posting)
+
+
+class ReversalExceeds(Refusal):
+    """More is asked back than is left of what was posted."""
+
+    reason = "REVERSAL_EXCEEDS"
+
+    def __init__(self, available: int, required: int) -> None:
+        super().__init__(
+            f"{available} are left to be reversed, {required} are asked for",
+            available=available,
+            required=required,
+            shortfall=required - available,
+        )
+
+
+class NothingPending(Refusal):
+    """No points are pending."""
+
+    reason = "NOTHING_PENDING"
+
+    def __init__(self) -> None:
+        super().__init__("no points are pending")
+
+
+class MemberNotFrozen(Refusal):
+    """The member is not frozen."""
+
+    reason = "MEMBER_NOT_FROZEN"
+
+    def __init__(self, member: str) -> None:
+        super().__init__(f"member {member!r} is not frozen", member=member)

@@ -21,9 +21,9 @@ from services.ledger.domain.commands import (
     Redeem,
 )
 from services.ledger.domain.counters import Period, Window
-from services.ledger.domain.decide import redemption_value
 from services.ledger.domain.expirations import Expiration
 from services.ledger.domain.policy import Policy
+from services.ledger.domain.spending import redemption_value
 from services.ledger.operations.context import Caller
 from services.ledger.operations.outcomes import AccountView
 from services.ledger.operations.post import Written

@@ -1,0 +1,72 @@
+"""Points that become available: they meet claims, expire, and repay debt, in this order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.ledger.domain.account import Kind, Lot
+from services.ledger.domain.expiring import expire_lots
+from services.ledger.domain.fold import Fold, four
+from services.ledger.domain.notices import notice_time
+
+Returned = Sequence[tuple[Lot, int]]
+"""Lots and how many points came back to the free part of each."""
+
+
+def came_back(fold: Fold, returned: Returned) -> None:
+    """Points were put back into lots by a command: claims first, then expiry, then debt."""
+    meet_claims(fold, returned)
+    assert fold.posting is not None
+    dead: dict[datetime, list[Lot]] = {}
+    for lot, _ in returned:
+        instant = fold.expires(lot)
+        if lot.free and instant <= fold.now:
+            dead.setdefault(max(instant, fold.posting.effective_time), []).append(lot)
+        elif lot.free:
+            fold.due_at(notice_time(fold, lot) or instant)
+    for instant in sorted(dead):
+        expire_lots(fold, dead[instant], instant)
+    for currency in sorted({lot.currency for lot, _ in returned}):
+        repay(fold, currency)
+
+
+def meet_claims(fold: Fold, returned: Returned) -> None:
+    """Take what came back to lots whose reversed earning could not be taken whole.
+
+    An entry EARNING_REVERSED for which nothing was requested says so. The counter of points earned
+    gets back, on the day of the earning, what is taken now.
+    """
+    for lot, points in returned:
+        met = min(points, lot.free, lot.claim)
+        if not met:
+            continue
+        balance = fold.balance(lot.currency)
+        before = four(balance)
+        fold.take(lot, met)
+        fold.amend(lot, claim=lot.claim - met)
+        balance.available -= met
+        balance.earning_reversed += met
+        fold.count(-1 - lot.currency, lot.earn_time, -met)
+        entry = fold.entry(Kind.EARNING_REVERSED, balance, lot.currency, before)
+        entry.draws, entry.related = ((lot.sequence, met),), lot.sequence
+        fold.name(lot)
+        fold.seal(entry)
+
+
+def repay(fold: Fold, currency: int) -> None:
+    """Repay debt with available points: never are both positive."""
+    balance = fold.account.balance(currency)
+    points = min(balance.available, balance.debt)
+    if not points:
+        return
+    balance = fold.balance(currency)
+    before = four(balance)
+    draws = fold.draw(currency, points)
+    balance.available -= points
+    balance.debt -= points
+    entry = fold.entry(Kind.DEBT_REPAID, balance, currency, before)
+    entry.draws = draws
+    for sequence, repaid in draws:
+        lot = fold.account.lots[sequence]
+        fold.amend(lot, repaid=lot.repaid + repaid)
+        fold.name(lot)
+    fold.seal(entry)
