@@ -1,9 +1,9 @@
-"""Drives a ledger over gRPC in the reference model's shapes, and compares the two."""
+"""Drives a ledger over gRPC in the reference model's shapes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
 
@@ -20,15 +20,17 @@ from loyalty.ledger.v1 import (
     resources_pb2,
 )
 from tests.properties import messages
+from tests.properties.lone_requests import OF_ACCOUNTS, Names, lone_request
 from tests.properties.messages import instant, refused, stamp
-from tests.properties.model import Program
+from tests.properties.messages_settings import CHANGEABLE, currency_message, settings_message
 from tests.properties.model_shapes import (
-    Account,
     Answer,
     Command,
     Entry,
-    Lot,
+    Hold,
+    Op,
     Refused,
+    Reversal,
     Settings,
     Window,
 )
@@ -92,7 +94,10 @@ class Driver:
 
     def __init__(self, ledger: Ledger, program: str, settings: Settings, now: datetime) -> None:
         self.ledger, self.program, self.settings = ledger, program, settings
+        # Of each member, which entry made a lot; and of each request, the posting that it made.
         self.lots: dict[str, dict[str, int]] = {}
+        self.postings: dict[tuple[str, str], str] = {}
+        self.reads_back = True
         default, *others = settings.currencies
         ledger.call(
             ledger.programs.CreateProgram,
@@ -101,8 +106,8 @@ class Driver:
                 sandbox=True,
                 start_time=stamp(now),
                 currency_id=default,
-                currency=messages.currency_message(settings, default),
-                settings=messages.settings_message(settings),
+                currency=currency_message(settings, default),
+                settings=settings_message(settings),
             ),
         )
         for currency in others:
@@ -111,7 +116,7 @@ class Driver:
                 program_pb2.CreateCurrencyRequest(
                     program=program,
                     currency_id=currency,
-                    currency=messages.currency_message(settings, currency),
+                    currency=currency_message(settings, currency),
                 ),
             )
         for counter in settings.counters:
@@ -122,23 +127,9 @@ class Driver:
 
     def configure(self, settings: Settings) -> None:
         """Replaces the settings; those of currencies stay."""
-        message = messages.settings_message(settings)
+        message = settings_message(settings)
         request = program_pb2.UpdateProgramSettingsRequest(program=self.program, settings=message)
-        request.update_mask.paths.extend(
-            [
-                "points.maximum_balance",
-                "points.daily_cap",
-                "points.monthly_cap",
-                "points.default_expiry",
-                "redemption.minimum_balance",
-                "redemption.step",
-                "redemption.conversion_rate",
-                "redemption.until",
-                "program.auto_enrol",
-                "program.start",
-                "program.end",
-            ]
-        )
+        request.update_mask.paths.extend(CHANGEABLE)
         self.ledger.call(self.ledger.programs.UpdateProgramSettings, request)
         self.settings = settings
 
@@ -151,32 +142,53 @@ class Driver:
 
     def do(self, command: Command) -> tuple[Answer, resources_pb2.Account]:
         """Sends a command by its own method, or as a post."""
-        stubs, value = self.ledger, None
-        if not command.ops:
-            answer = stubs.call(
-                stubs.accounts.EnrolMember,
-                account_pb2.EnrolMemberRequest(
-                    program=self.program,
-                    member=command.member,
-                    request_id=command.request_id,
-                    validate_only=command.validate_only,
-                    effective_time=stamp(command.effective_time),
-                    reference=command.reference,
-                ),
-            )
-        elif command.single:
-            method = getattr(stubs.ledger, type(command.ops[0]).__name__)
-            answer = stubs.call(method, messages.single_request(self.program, command))
-            if isinstance(answer, ledger_pb2.RedeemResponse) and answer.HasField("value"):
-                assert answer.value.currency == self.settings.money
-                value = Decimal(answer.value.amount)
-        else:
-            request = messages.post_request(self.program, command)
-            answer = stubs.call(stubs.ledger.Post, request)
+        answer = self.ledger.call(*self._call_of(command))
         assert bool(answer.posting.posting) != (command.validate_only and not answer.replayed)
         if answer.posting.posting:
-            same("posting", self.posting(answer.posting.posting), answer.posting)
-        return self.answer(answer.posting, answer.replayed, value), answer.account
+            self.postings[command.member, command.request_id] = answer.posting.posting
+            if self.reads_back:
+                same("posting", self.posting(answer.posting.posting), answer.posting)
+        value, reversal, received = None, None, tuple[Entry, ...]()
+        if isinstance(answer, ledger_pb2.RedeemResponse | ledger_pb2.CaptureHoldResponse):
+            value = self._worth(answer)
+        if isinstance(answer, ledger_pb2.ReversePostingResponse):
+            reversal = Reversal(answer.reversed, answer.unrecovered, answer.expired)
+        if isinstance(answer, ledger_pb2.TransferPointsResponse):
+            received = self.entries(answer.received.member, answer.received.entries)
+        result = self.answer(answer.posting, answer.replayed, value)
+        return replace(result, reversal=reversal, received=received), answer.account
+
+    def _worth(
+        self, answer: ledger_pb2.RedeemResponse | ledger_pb2.CaptureHoldResponse
+    ) -> Decimal | None:
+        if not answer.HasField("value"):
+            return None
+        assert answer.value.currency == self.settings.money
+        return Decimal(answer.value.amount)
+
+    def _call_of(self, command: Command) -> tuple[Callable[..., Any], object]:
+        """The method and the request of a command."""
+        stubs = self.ledger
+        if not command.ops:
+            return stubs.accounts.EnrolMember, account_pb2.EnrolMemberRequest(
+                program=self.program,
+                member=command.member,
+                request_id=command.request_id,
+                validate_only=command.validate_only,
+                effective_time=stamp(command.effective_time),
+                reference=command.reference,
+                billing_day=command.billing_day,
+            )
+        op = command.ops[0]
+        if not isinstance(op, Op):
+            names = Names(command.member, self.postings, self.lots.get(command.member, {}))
+            request = lone_request(self.program, command, op, names)
+            service = stubs.accounts if isinstance(op, OF_ACCOUNTS) else stubs.ledger
+            return getattr(service, type(op).__name__), request
+        if command.single:
+            method = getattr(stubs.ledger, type(op).__name__)
+            return method, messages.single_request(self.program, command)
+        return stubs.ledger.Post, messages.post_request(self.program, command)
 
     def batch(self, commands: Sequence[Command]) -> list[Answer | Refused]:
         """Sends commands as one batch of posts."""
@@ -186,6 +198,9 @@ class Driver:
         )
         response = self.ledger.call(self.ledger.ledger.BatchPost, request)
         assert len(response.results) == len(commands)
+        for command, result in zip(commands, response.results, strict=True):
+            if result.posting.posting:
+                self.postings[command.member, command.request_id] = result.posting.posting
         return [
             self.answer(result.posting, result.replayed, None)
             if result.HasField("posting")
@@ -221,6 +236,20 @@ class Driver:
         account: resources_pb2.Account = self.ledger.call(self.ledger.ledger.GetAccount, request)
         return account
 
+    def account_at(self, member: str, as_of: ledger_pb2.AsOf) -> resources_pb2.Account:
+        """`GetAccount` of an instant in the past."""
+        request = ledger_pb2.GetAccountRequest(program=self.program, member=member, as_of=as_of)
+        account: resources_pb2.Account = self.ledger.call(self.ledger.ledger.GetAccount, request)
+        return account
+
+    def hold(self, member: str, request_id: str) -> Hold:
+        """`GetHold` of the hold that a request made, in the model's shape."""
+        name = self.postings[member, request_id]
+        request = ledger_pb2.GetHoldRequest(program=self.program, hold=name)
+        found = self.ledger.call(self.ledger.ledger.GetHold, request)
+        assert (found.hold, found.member) == (name, member), found
+        return messages.hold(found, request_id, self.lots.setdefault(member, {}))
+
     def posting(self, posting: str) -> resources_pb2.Posting:
         """`GetPosting`."""
         request = ledger_pb2.GetPostingRequest(program=self.program, posting=posting)
@@ -250,148 +279,6 @@ class Driver:
         return [str(finding) for finding in answer.findings]
 
 
-# What the two must agree on
-
-
-def assert_same_refusal(theirs: Refused, ours: Refused) -> None:
-    """The same reason, and the model's metadata among theirs."""
-    assert theirs.reason == ours.reason, f"{theirs.reason} {theirs.metadata}, not {ours.reason}"
-    both = {key: theirs.metadata.get(key) for key in ours.metadata}
-    assert both == ours.metadata, (theirs.reason, theirs.metadata, ours.metadata)
-
-
-def differences(theirs: Sequence[Entry], ours: Sequence[Entry]) -> list[str]:
-    """What differs between two lists of entries, field by field."""
-    found = [] if len(theirs) == len(ours) else [f"{len(theirs)} entries, not {len(ours)}"]
-    for their, our in zip(theirs, ours, strict=False):
-        both = zip(vars(their).items(), vars(our).values(), strict=True)
-        found += [
-            f"entry {our.sequence} {our.kind} {name}: {value!r}, not {expected!r}"
-            for (name, value), expected in both
-            if value != expected
-        ]
-    return found
-
-
 def same(what: str, theirs: object, ours: object) -> None:
     """The two are equal; where they are not, both are shown."""
     assert theirs == ours, f"{what}:\n  ledger {theirs}\n  model  {ours}"
-
-
-def assert_same_answer(theirs: Answer, ours: Answer) -> None:
-    """Every field of every entry, the version, the value, and whether it is a replay."""
-    same("entries", differences(theirs.entries, ours.entries), [])
-    same("answer", theirs, ours)
-
-
-def assert_same_account(message: resources_pb2.Account, model: Program, account: Account) -> None:
-    """Every number of the account but its counters."""
-    shown = {
-        balance.currency: (
-            balance.available,
-            balance.pending,
-            *(getattr(balance.totals, field.name) for field in balance.totals.DESCRIPTOR.fields),
-        )
-        for balance in message.balances
-    }
-    assert not any(balance.held or balance.debt for balance in message.balances)
-
-    def total(currency: str, kind: str) -> int:
-        return model.total(account, currency, kind)
-
-    expected = {
-        currency: (
-            model.available(account, currency),
-            model.pending(account, currency),
-            total(currency, "EARNED"),
-            0,
-            total(currency, "REDEEMED"),
-            0,
-            total(currency, "EXPIRED"),
-            total(currency, "ADJUSTED_IN"),
-            total(currency, "ADJUSTED_OUT"),
-            0,
-            0,
-        )
-        for currency in model.currencies(account)
-    }
-    same("balances", list(shown.items()), list(expected.items()))
-    activity = message.last_activity_time if message.HasField("last_activity_time") else None
-    same("last activity", instant(activity) if activity else None, account.last_activity)
-    same("version", message.version, account.version)
-    same("sequence", message.sequence, len(account.entries))
-    same("read time", instant(message.read_time), model.now)
-    same("enrol time", instant(message.enrol_time), account.enrol_time)
-    assert message.state == resources_pb2.Account.OPEN
-
-
-def assert_same_history(driver: Driver, model: Program, account: Account, size: int) -> None:
-    """Entries, lots and expirations, read in pages of `size`."""
-    member = account.member
-    rows = driver.pages("ListEntries", "entries", size, member=member)
-    same("history", differences(driver.entries(member, rows[::-1]), account.entries), [])
-    times = [instant(row.record_time) for row in rows[::-1]]
-    assert times == sorted(times), "record times go back"
-    assert all(time <= model.now for time in times)
-    lots = driver.pages("ListLots", "lots", size, member=member, include_closed=True)
-    kinds = resources_pb2.ExpiryStrategy.Kind
-    shown_lots = [
-        (
-            lot.sequence,
-            lot.currency,
-            lot.points,
-            lot.free,
-            instant(lot.earn_time),
-            instant(lot.mature_time),
-            _expiry_of_message(lot),
-            kinds.Name(lot.expiry_kind),
-        )
-        for lot in lots
-    ]
-    expected_lots = [
-        (
-            lot.sequence,
-            lot.currency,
-            lot.points,
-            lot.free,
-            lot.earn_time,
-            lot.mature_time,
-            _expiry_of_model(model, account, lot),
-            lot.strategy.kind,
-        )
-        for lot in reversed(account.lots)
-    ]
-    same("lots", shown_lots, expected_lots)
-    opened = driver.pages("ListLots", "lots", size, member=member)
-    same("open lots", [lot.sequence for lot in opened], [lot.sequence for lot in lots if lot.free])
-    upcoming = [
-        (
-            date(row.date.year, row.date.month, row.date.day),
-            row.currency,
-            instant(row.expire_time),
-            row.points,
-        )
-        for row in driver.pages("ListExpirations", "expirations", size, member=member)
-    ]
-    # Soonest first; how currencies of one date are ordered is the ledger's affair, as long as pages
-    # are complete.
-    same("dates of expiry", [row[0] for row in upcoming], sorted(row[0] for row in upcoming))
-    same("expirations", sorted(upcoming), model.expirations(account))
-
-
-def _expiry_of_message(lot: resources_pb2.Lot) -> datetime | None:
-    # Activity after a lot is closed moves nothing that matters.
-    closed = lot.expiry_kind == resources_pb2.ExpiryStrategy.INACTIVITY and not lot.free
-    return None if closed or not lot.HasField("expire_time") else instant(lot.expire_time)
-
-
-def _expiry_of_model(model: Program, account: Account, lot: Lot) -> datetime | None:
-    closed = lot.strategy.kind == "INACTIVITY" and not lot.free
-    return None if closed else model.expire_time(account, lot)
-
-
-def without_lots(answer: Answer) -> Answer:
-    """An answer without the ids of lots, which a rehearsal does not give."""
-    return replace(
-        answer, entries=tuple(replace(entry, lot=0, draws=()) for entry in answer.entries)
-    )

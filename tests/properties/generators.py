@@ -1,5 +1,6 @@
 """What hypothesis draws: programs, operations and times that meet at boundaries on purpose."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,7 @@ JUMPS = (
 amounts = st.integers(1, 60) | st.sampled_from((1, 5, 10, 100, 10**15 - 1, 10**15))
 small = st.integers(1, 60)
 rare = st.integers(0, 19).map(lambda number: number == 0)
+policies = st.sampled_from(("WITHIN_BALANCE", "OWN_LOTS_ONLY", "ALLOW_DEBT", "ALLOW_DEBT"))
 rounds = st.sampled_from(("", "", "DAY", "MONTH", "QUARTER", "YEAR"))
 
 
@@ -88,6 +90,18 @@ def programs(draw: st.DrawFn, start: datetime) -> Settings:
         minimum_balance=draw(st.sampled_from((0, 0, 7))),
         step=draw(st.sampled_from((1, 1, 1, 5))),
         rate=draw(st.sampled_from(("", "0.015", "1", "0.333333333"))),
+        pending_conversion=draw(st.booleans()),
+        billing_month=draw(st.booleans()),
+        returns_policy=draw(policies),
+        debt_floor=draw(st.none() | st.integers(0, 60)),
+        redemption_reversal=not draw(rare),
+        grace_days=draw(st.sampled_from((0, 0, 1, 30))),
+        transfer_enabled=not draw(rare),
+        transfer_minimum=draw(st.sampled_from((1, 1, 5))),
+        transfer_maximum=draw(st.sampled_from((None, None, 40))),
+        transfer_count=draw(st.sampled_from((None, None, 2))),
+        transfer_points=draw(st.sampled_from((None, None, 80))),
+        transfer_age_days=draw(st.sampled_from((0, 0, 1, 9))),
     )
 
 
@@ -96,20 +110,17 @@ def reconfigured(draw: st.DrawFn, settings: Settings) -> Settings:
     """The same program with other settings; zone, strategies and currencies stay."""
     start = STARTS[0]
     other = draw(programs(start))
-    return Settings(
+    return replace(
+        other,
         zone=settings.zone,
         strategies=settings.strategies,
-        currencies=settings.currencies,
-        counters=settings.counters,
         overrides=settings.overrides,
         currency_expiry=settings.currency_expiry,
         money=settings.money,
         default_expiry=draw(st.sampled_from(("", *NAMES))),
-        limits=other.limits,
-        auto_enrol=other.auto_enrol,
-        minimum_balance=other.minimum_balance,
-        step=other.step,
-        rate=other.rate,
+        start=None,
+        end=None,
+        redeem_until=None,
     )
 
 

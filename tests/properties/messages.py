@@ -1,23 +1,21 @@
 """Between the reference model's values and the ledger's messages."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
-from google.type import date_pb2
 
-from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
+from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from tests.properties.model_shapes import (
     Adjust,
     Command,
     Count,
     Earn,
     Entry,
-    Limits,
+    Hold,
     Op,
+    Redeem,
     Refused,
-    Settings,
-    Strategy,
     Window,
 )
 
@@ -29,6 +27,7 @@ Single = (
 )
 KINDS = resources_pb2.Entry.Kind
 LIMITS = resources_pb2.Forfeit.Limit
+MAKES_LOT = {"EARNED", "ADJUSTED_IN", "TRANSFERRED_IN", "MOVED_IN"}
 
 
 def stamp(time: datetime | None) -> Timestamp | None:
@@ -93,11 +92,17 @@ def operation(op: Op) -> ledger_pb2.Operation:
                 expiry=op.expiry,
             )
         )
+    assert isinstance(op, Redeem)
     return ledger_pb2.Operation(
         redeem=ledger_pb2.RedeemOperation(
             points=op.points, currency=op.currency, allow_partial=op.allow_partial
         )
     )
+
+
+def posted(command: Command) -> list[Op]:
+    """The operations of a post."""
+    return [op for op in command.ops if isinstance(op, Op)]
 
 
 def post_request(program: str, command: Command) -> ledger_pb2.PostRequest:
@@ -110,14 +115,14 @@ def post_request(program: str, command: Command) -> ledger_pb2.PostRequest:
         preconditions=preconditions(command),
         effective_time=stamp(command.effective_time),
         reference=command.reference,
-        operations=[operation(op) for op in command.ops],
+        operations=[operation(op) for op in posted(command)],
     )
 
 
 def single_request(program: str, command: Command) -> Single:
     """The command as the request of its one operation's own method."""
-    (op,) = command.ops
-    post, one = post_request(program, command), operation(op)
+    (op,) = posted(command)
+    post = post_request(program, command)
     request: Single
     if isinstance(op, Earn):
         request = ledger_pb2.EarnRequest(
@@ -138,9 +143,7 @@ def single_request(program: str, command: Command) -> Single:
         )
     else:
         request = ledger_pb2.RedeemRequest(
-            points=one.redeem.points,
-            currency=one.redeem.currency,
-            allow_partial=one.redeem.allow_partial,
+            points=op.points, currency=op.currency, allow_partial=op.allow_partial
         )
     request.program, request.member, request.request_id = program, post.member, post.request_id
     request.validate_only, request.reference = post.validate_only, post.reference
@@ -149,64 +152,6 @@ def single_request(program: str, command: Command) -> Single:
     if post.HasField("effective_time"):
         request.effective_time.CopyFrom(post.effective_time)
     return request
-
-
-def day_message(day: date | None) -> date_pb2.Date | None:
-    """A local date; None stays unset."""
-    return None if day is None else date_pb2.Date(year=day.year, month=day.month, day=day.day)
-
-
-def strategy_message(strategy: Strategy) -> resources_pb2.ExpiryStrategy:
-    """An expiry strategy."""
-    return resources_pb2.ExpiryStrategy(
-        strategy=strategy.name,
-        kind=resources_pb2.ExpiryStrategy.Kind.Value(strategy.kind),
-        days=strategy.days,
-        months=strategy.months,
-        round_to=resources_pb2.ExpiryStrategy.RoundTo.Value(
-            strategy.round_to or "ROUND_TO_UNSPECIFIED"
-        ),
-        date=day_message(strategy.day),
-    )
-
-
-def settings_message(settings: Settings) -> program_pb2.ProgramSettings:
-    """All settings of a program."""
-    limits = settings.limits
-    return program_pb2.ProgramSettings(
-        program=program_pb2.GeneralSettings(
-            time_zone=str(settings.zone),
-            currency_code=settings.money,
-            auto_enrol=settings.auto_enrol,
-            start=stamp(settings.start),
-            end=stamp(settings.end),
-        ),
-        points=program_pb2.PointsSettings(
-            maximum_balance=limits.maximum_balance,
-            daily_cap=limits.daily_cap,
-            monthly_cap=limits.monthly_cap,
-            expiry=[strategy_message(strategy) for strategy in settings.strategies],
-            default_expiry=settings.default_expiry,
-        ),
-        redemption=program_pb2.RedemptionSettings(
-            minimum_balance=settings.minimum_balance,
-            step=settings.step,
-            conversion_rate=settings.rate,
-            until=stamp(settings.redeem_until),
-        ),
-        currencies=program_pb2.CurrenciesSettings(alternate=len(settings.currencies) > 1),
-    )
-
-
-def currency_message(settings: Settings, currency: str) -> program_pb2.Currency:
-    """A currency with what it overrides."""
-    own = dict(settings.overrides).get(currency, Limits())
-    return program_pb2.Currency(
-        maximum_balance=own.maximum_balance,
-        daily_cap=own.daily_cap,
-        monthly_cap=own.monthly_cap,
-        expiry=dict(settings.currency_expiry).get(currency, ""),
-    )
 
 
 def refused(status: status_pb2.Status) -> Refused:
@@ -222,10 +167,9 @@ def refused(status: status_pb2.Status) -> Refused:
 def entry(message: resources_pb2.Entry, lots: dict[str, int]) -> Entry:
     """An entry in the model's shape; `lots` says which entry made a lot and learns of new ones."""
     kind = KINDS.Name(message.kind)
-    if message.lot and kind in {"EARNED", "ADJUSTED_IN"}:
+    if message.lot and kind in MAKES_LOT:
         lots[message.lot] = message.sequence
     change, after = message.change, message.after
-    assert (change.held, change.debt, after.held, after.debt) == (0, 0, 0, 0), message
     return Entry(
         sequence=message.sequence,
         kind=kind,
@@ -235,8 +179,12 @@ def entry(message: resources_pb2.Entry, lots: dict[str, int]) -> Entry:
         points=message.points,
         available_change=change.available,
         pending_change=change.pending,
+        held_change=change.held,
+        debt_change=change.debt,
         available_after=after.available,
         pending_after=after.pending,
+        held_after=after.held,
+        debt_after=after.debt,
         lot=lots.get(message.lot, 0),
         draws=tuple((lots.get(draw.lot, -1), draw.points) for draw in message.draws),
         requested=message.requested,
@@ -247,4 +195,23 @@ def entry(message: resources_pb2.Entry, lots: dict[str, int]) -> Entry:
         reference=message.reference,
         mature_time=instant(message.mature_time) if message.HasField("mature_time") else None,
         expire_time=instant(message.expire_time) if message.HasField("expire_time") else None,
+        related=message.related,
+        unrecovered=message.unrecovered,
+        expired=message.expired,
+        counterpart=message.counterpart,
+    )
+
+
+def hold(message: resources_pb2.Hold, request_id: str, lots: dict[str, int]) -> Hold:
+    """A hold in the model's shape, without the sequence of its entry, which it does not tell."""
+    return Hold(
+        request_id=request_id,
+        sequence=0,
+        currency=message.currency,
+        points=message.points,
+        create_time=instant(message.create_time),
+        expire_time=instant(message.expire_time),
+        draws=tuple((lots.get(draw.lot, -1), draw.points) for draw in message.draws),
+        state=resources_pb2.Hold.State.Name(message.state),
+        captured=message.captured,
     )

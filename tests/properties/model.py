@@ -87,7 +87,8 @@ class Program(Transfers):
         enrols = isinstance(first, Earn | Count) or (isinstance(first, Adjust) and first.points > 0)
         if command.ops and not (self.settings.auto_enrol and enrols):
             raise Refused("MEMBER_NOT_FOUND", member=command.member)
-        return Account(command.member, command.effective_time or self.now)
+        time = command.effective_time or self.now
+        return Account(command.member, time, billing_day=command.billing_day)
 
     def _apply(self, working: dict[str, Account], command: Command) -> Answer:
         account = working[command.member]

@@ -174,7 +174,7 @@ class Returns(Holds):
             graced.related, graced.reason = entry.related, entry.reason
             graced.expire_time = days_after(self.now, grace, self.settings.zone)
             for lot, _ in late:
-                lot.set_expiry = graced.expire_time
+                lot.set_expiry, lot.graced = graced.expire_time, True
             self._give_to_lots(account, graced, late)
         self._come_back(account, pieces, entry)
         return Reversal(points, 0, sum(lot.expired for lot, _ in pieces) - expired)

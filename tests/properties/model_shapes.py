@@ -60,6 +60,7 @@ class Settings:
     rate: str = ""
     money: str = "USD"
     pending_conversion: bool = False
+    notice_days: int = 0
     billing_month: bool = False
     returns_policy: str = "WITHIN_BALANCE"
     debt_floor: int | None = None
@@ -216,6 +217,8 @@ class Command:
     expect: tuple[tuple[Window, int], ...] = ()
     validate_only: bool = False
     reference: str = ""
+    # Of an enrolment.
+    billing_day: int = 0
 
     def canonical(self) -> "Command":
         """What decides whether two requests are the same."""
@@ -243,6 +246,7 @@ class Lot:
     claim: int = 0
     # Where it came with a fixed expiry, or was given a time of grace.
     set_expiry: datetime | None = None
+    graced: bool = False
 
 
 @dataclass

@@ -12,13 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties import generators as some
-from tests.properties.driver import (
-    Driver,
-    Ledger,
+from tests.properties.agreement import (
     assert_same_account,
     assert_same_answer,
     assert_same_history,
 )
+from tests.properties.driver import Driver, Ledger
 from tests.properties.effort import effort, seeded
 from tests.properties.ledger_process import Cluster
 from tests.properties.model import Program

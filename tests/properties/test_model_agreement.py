@@ -16,19 +16,20 @@ from hypothesis.stateful import (
 
 from loyalty.ledger.v1 import ledger_pb2
 from tests.properties import generators as some
-from tests.properties.driver import (
-    Driver,
-    Ledger,
+from tests.properties.agreement import (
     assert_same_account,
     assert_same_answer,
     assert_same_history,
+    assert_same_past,
     assert_same_refusal,
     without_lots,
 )
+from tests.properties.driver import Driver, Ledger
 from tests.properties.effort import TIMEOUT_SECONDS, effort, seeded
+from tests.properties.generators_lone import lone_operations
 from tests.properties.messages import instant, window_message
 from tests.properties.model import Program
-from tests.properties.model_shapes import Answer, Command, Refused
+from tests.properties.model_shapes import Account, Answer, Command, Refused, TransferPoints
 
 
 class Agreement(RuleBasedStateMachine):
@@ -60,12 +61,31 @@ class Agreement(RuleBasedStateMachine):
     def command_again(self, data: st.DataObject) -> None:
         self.send(self.draw(data, several=False))
 
+    @rule(data=st.data(), hesitant=some.rare)
+    def lone_command(self, data: st.DataObject, hesitant: bool) -> None:
+        self.send(self.draw_lone(data), hesitant)
+
+    @rule(data=st.data())
+    def lone_command_again(self, data: st.DataObject) -> None:
+        self.send(self.draw_lone(data))
+
+    @rule(data=st.data())
+    def look_back(self, data: st.DataObject) -> None:
+        if not self.model.accounts:
+            return
+        member = data.draw(st.sampled_from(sorted(self.model.accounts)))
+        back = data.draw(st.sampled_from((timedelta(0), *some.JUMPS)))
+        times = [entry.effective_time for entry in self.model.accounts[member].entries]
+        time = data.draw(st.sampled_from((self.model.now - back, *times[-3:])))
+        assert_same_past(self.driver, self.model, member, time)
+
     @rule(data=st.data())
     def enrol(self, data: st.DataObject) -> None:
         new = [member for member in some.MEMBERS if member not in self.model.accounts]
         member = data.draw(st.sampled_from(new or some.MEMBERS[:1]))
         time = data.draw(some.effective_times(self.model.now))
-        self.send(Command(member, self.fresh_id(), (), effective_time=time))
+        day = data.draw(st.sampled_from((0, 1, 15, 31)))
+        self.send(Command(member, self.fresh_id(), (), effective_time=time, billing_day=day))
 
     @rule(data=st.data())
     def send_what_was_sent(self, data: st.DataObject) -> None:
@@ -168,6 +188,22 @@ class Agreement(RuleBasedStateMachine):
             return self.with_preconditions(data, command)
         return command
 
+    def draw_lone(self, data: st.DataObject) -> Command:
+        now = self.model.now
+        member = data.draw(st.sampled_from(sorted(self.model.accounts) or some.MEMBERS))
+        account = self.model.accounts.get(member) or Account(member, now)
+        command = Command(
+            member,
+            self.fresh_id(),
+            (data.draw(lone_operations(self.model, account)),),
+            single=True,
+            effective_time=data.draw(some.effective_times(now)),
+            validate_only=data.draw(some.rare),
+        )
+        if data.draw(some.rare):
+            return self.with_preconditions(data, command)
+        return command
+
     def with_preconditions(self, data: st.DataObject, command: Command) -> Command:
         account = self.model.accounts.get(command.member)
         version = account.version if account else 0
@@ -202,6 +238,7 @@ class Agreement(RuleBasedStateMachine):
 
     def compare(self, command: Command, their: Answer | Refused) -> None:
         self.touched.add(command.member)
+        self.touched |= {op.recipient for op in command.ops if isinstance(op, TransferPoints)}
         self.sent.append(command)
         ours = self.decide(command)
         if isinstance(ours, Refused):

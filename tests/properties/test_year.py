@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.properties.driver import (
-    Driver,
-    Ledger,
+from tests.properties.agreement import (
     assert_same_account,
     assert_same_answer,
     assert_same_history,
     assert_same_refusal,
 )
+from tests.properties.driver import Driver, Ledger
 from tests.properties.effort import SEED
 from tests.properties.model import Program
 from tests.properties.model_shapes import (
