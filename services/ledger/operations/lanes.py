@@ -107,8 +107,9 @@ class Lanes:
                 bucket = item.key[0]
             else:
                 assert item.name is not None
-                known = self._environment.addresses.get(item.name)
-                bucket = item.name.name_bucket if known is None else known[0]
+                addresses = self._environment.addresses
+                known = addresses.get(item.name)
+                bucket = item.name.name_bucket if known is None else addresses.landing(known)[0]
             places.setdefault(bucket % count, []).append((ticket, place, item))
         if any(lanes[number].full(len(some)) for number, some in places.items()):
             raise Overloaded
@@ -201,8 +202,14 @@ class _Lane:
             deadline = place[0].deadline
             if deadline is not None and deadline <= now:
                 _answer(place, Refused(DeadlinePassed()))
-            else:
-                batch.append(place)
+                continue
+            alone = place[2].plan is not None and place[2].plan.alone
+            if alone and batch:
+                queue.appendleft(place)
+                break
+            batch.append(place)
+            if alone:
+                break
         return batch
 
     async def _transact(self, batch: list[_Place]) -> None:

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from kernel.refusals import Refusal
 from services.ledger.domain.account import Account, Balance, Posting, State
 from services.ledger.domain.commands import Command
 from services.ledger.store.accounts import Key
 from services.ledger.store.directory import Name
+
+if TYPE_CHECKING:
+    from services.ledger.operations.plans import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +53,26 @@ class Applied:
     """The command was applied in this transaction. `view` where the caller asked for it.
 
     `replayed` where another command of the same transaction, with the same request id, applied it.
+    `sides` are the postings of the other accounts that it touched, with their programs.
     """
 
     posting: Posting
     view: AccountView | None
     program: int
     replayed: bool = False
+    sides: tuple[tuple[Posting, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The request had been applied, by another call where `replayed`: where its posting is."""
+    """The request had been applied, by another call where `replayed`: where its posting is.
+
+    `key` is the account where the member's commands land now, `place` (bucket, sequence) of the
+    posting.
+    """
 
     key: Key
-    sequence: int
+    place: tuple[int, int]
     replayed: bool
 
 
@@ -92,12 +102,19 @@ Outcome = Applied | Recorded | Refused | Settled | Broken
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A command for a member, or (without one) the settlement of an account."""
+    """A command for a member, or (without one) the settlement of an account.
+
+    `plan` decides a command that touches several accounts; those of `others` are found with the
+    member's own. `stay` where it stays in the member's own account though a group pools it.
+    """
 
     command: Command | None = None
     name: Name | None = None
     key: Key | None = None
     view: bool = False
+    plan: "Plan | None" = None
+    others: tuple[Name, ...] = ()
+    stay: bool = False
     # Set where a commit's answer was lost: what is found recorded then may be this item's own
     # doing.
     ambiguous: bool = False

@@ -92,7 +92,7 @@ async def _post(
             policy = await context.environment.policy(outcome.program, posting.revision)
             results.append(Written(posting, outcome.replayed, policy, outcome.view))
         elif isinstance(outcome, Recorded):
-            results.append(recorded[outcome.key, outcome.sequence, outcome.replayed])
+            results.append(recorded[outcome])
         else:
             assert isinstance(outcome, Broken)
             raise outcome.fault
@@ -114,19 +114,17 @@ async def _as_if(context: LedgerContext, items: Sequence[Item]) -> list[Outcome]
 
 async def _recorded(
     context: LedgerContext, outcomes: Sequence[Outcome], *, view: bool
-) -> dict[tuple[tuple[int, int], int, bool], Written]:
+) -> dict[Recorded, Written]:
     replays = {outcome for outcome in outcomes if isinstance(outcome, Recorded)}
     if not replays:
         return {}
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        places = sorted({(replay.key[0], replay.sequence) for replay in replays})
+        places = sorted({replay.place for replay in replays})
         stored = await history.read_postings(connection, places)
     views = await read_views(context, [replay.key for replay in replays]) if view else {}
     results = {}
     for replay in replays:
-        found = stored[replay.key[0], replay.sequence]
+        found = stored[replay.place]
         policy = await context.environment.policy(found.program, found.posting.revision)
-        results[replay.key, replay.sequence, replay.replayed] = Written(
-            found.posting, replay.replayed, policy, views.get(replay.key)
-        )
+        results[replay] = Written(found.posting, replay.replayed, policy, views.get(replay.key))
     return results

@@ -94,9 +94,11 @@ async def addresses(context: LedgerContext, names: Sequence[Name]) -> dict[Name,
     if unknown:
         async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             found = await directory.find(connection, unknown)
-        for name, key in found.items():
+        for name, key in found.keys.items():
             context.environment.addresses.remember(name, key)
-        known.update(found)
+        for key, to in found.links.items():
+            context.environment.addresses.link(key, to)
+        known.update(found.keys)
     return known
 
 

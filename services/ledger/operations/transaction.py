@@ -8,12 +8,12 @@ from services.ledger.domain import counters, settle
 from services.ledger.domain.account import Account, Posting, State
 from services.ledger.domain.commands import Command, Count, Earn
 from services.ledger.domain.decide import check_preconditions, decide
-from services.ledger.domain.digest import first_digest
 from services.ledger.domain.fold import Fold
-from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import RequestIdReused
+from services.ledger.operations.addressing import Addressing
 from services.ledger.operations.claims import Claims, Outrun
 from services.ledger.operations.environment import Environment
+from services.ledger.operations.landings import Landings
 from services.ledger.operations.outcomes import (
     Applied,
     Item,
@@ -23,13 +23,11 @@ from services.ledger.operations.outcomes import (
     Settled,
     view_of,
 )
+from services.ledger.operations.plans import Parties, Plan
 from services.ledger.store import accounts as account_rows
-from services.ledger.store import directory, save
-from services.ledger.store.accounts import CounterRange, Key, Loaded, SeenRequest
-from services.ledger.store.directory import Created, Name, NewAccount
+from services.ledger.store import links, save
+from services.ledger.store.accounts import CounterRange, Key, Loaded, Request, SeenRequest
 from services.ledger.store.programs import Connection
-
-_NOTHING_CREATED = Created(frozenset(), frozenset())
 
 
 class RevisionMoved(Exception):
@@ -52,20 +50,21 @@ class Transaction:
         self._items = items
         self._dry = dry
         self._now = environment.clock()
-        self._keys: dict[Name, Key] = {}
-        self._created = _NOTHING_CREATED
+        self._addressing = Addressing(environment, connection, self._now, dry=dry)
+        self._keys = self._addressing.keys
         self._loaded: dict[Key, Loaded] = {}
-        self._policies: dict[Key, Policy] = {}
         self._folds: dict[Key, Fold] = {}
-        self._seen: dict[tuple[int, int, str], SeenRequest | Posting] = {}
+        self._landings = Landings(self._folds)
+        self._seen: dict[Request, SeenRequest | Posting] = {}
         self._postings: list[tuple[Account, Posting]] = []
+        self._plans: list[Plan] = []
         self._claims = Claims()
         # Refusals that name a posting of this transaction, which has no id before it is saved.
         self._reused: list[tuple[int, Command, Posting]] = []
 
     async def run(self) -> list[Outcome]:
         """Do everything but commit; one outcome an item. Callers are answered after the commit."""
-        await self._address()
+        await self._addressing.address(self._items)
         await self._load()
         outcomes = [self._fold(place, item) for place, item in enumerate(self._items)]
         if not self._dry:
@@ -81,97 +80,52 @@ class Transaction:
             if loaded is not None and loaded.account.enrolled:
                 self._environment.addresses.remember(name, key)
 
-    async def _address(self) -> None:
-        unknown: dict[Name, Command] = {}
-        for item in self._items:
-            if item.name is None or item.command is None:
-                continue
-            key = self._environment.addresses.get(item.name)
-            if key is not None:
-                self._keys[item.name] = key
-            elif item.name not in unknown or not unknown[item.name].enrols():
-                known = unknown.get(item.name)
-                if known is None or item.command.enrols() or item.command.may_enrol():
-                    unknown[item.name] = item.command
-        if not unknown:
-            return
-        self._keys.update(await directory.find(self._connection, list(unknown)))
-        wanted = [
-            await self._new_account(name, command)
-            for name, command in unknown.items()
-            if name not in self._keys and await self._enrols(command)
-        ]
-        if not wanted:
-            return
-        if self._dry:
-            for new in wanted:
-                await self._imagine(new, unknown[new.name])
-            return
-        self._created = await directory.create(self._connection, wanted)
-        self._keys.update(await directory.find(self._connection, [new.name for new in wanted]))
-
-    async def _enrols(self, command: Command) -> bool:
-        if command.enrols():
-            return True
-        if not command.may_enrol():
-            return False
-        program = await self._environment.cache.get(command.organization, command.program)
-        return program.config.auto_enrol
-
-    async def _new_account(self, name: Name, command: Command) -> NewAccount:
-        environment = self._environment
-        identity = await environment.cache.identity(command.organization, command.program)
-        account = ids.surrogate(self._now, environment.random_bits(21))
-        return NewAccount(
-            name=name,
-            person=ids.surrogate(self._now, environment.random_bits(21)),
-            account=account,
-            sandbox=identity.sandbox,
-            # A person enrolled in another program has the same bucket: it is made of the name.
-            digest=first_digest(name.name_bucket, account),
-            enrol_time=calendar.EARLIEST,
-        )
-
-    async def _imagine(self, new: NewAccount, command: Command) -> None:
-        """An account that does not exist, for answering as if."""
-        program = await self._environment.cache.get(command.organization, command.program)
-        key = (new.name.name_bucket, new.account)
-        account = Account(
-            bucket=key[0],
-            id=key[1],
-            program=program.key,
-            member=new.name.member,
-            enrol_time=new.enrol_time,
-            record_time=new.enrol_time,
-            sandbox=program.sandbox,
-            digest=new.digest,
-            enrolled=False,
-        )
-        self._keys[new.name] = key
-        self._loaded[key] = Loaded(
-            account, program.key, program.revision, program.clock, posted=program.posted
-        )
-
     async def _load(self) -> None:
-        connection = self._connection
-        wanted = {key for key in self._keys.values() if key not in self._loaded}
+        connection, addresses = self._connection, self._environment.addresses
+        wanted = set(self._keys.values())
         wanted.update(item.key for item in self._items if item.key is not None)
+        for item in self._items:
+            if item.plan is not None:
+                wanted.update(await item.plan.prepare(connection, self._addressing) or ())
+        wanted.difference_update(self._addressing.imagined)
+        if addresses.linked:
+            wanted.update([to for key in wanted for to in addresses.chain(key)])
+        self._loaded.update(self._addressing.imagined)
         if wanted:
             load = account_rows.read if self._dry else account_rows.lock
             self._loaded.update(await load(connection, sorted(wanted)))
         if not self._loaded:
             return
         self._check_erased()
+        await self._verify_links()
         for name, key in self._keys.items():
             if key in self._loaded:
                 self._loaded[key].account.member = name.member
         for key, loaded in self._loaded.items():
             policy = await self._environment.policy(loaded.program, loaded.revision)
-            self._policies[key] = policy
             now = loaded.clock or self._now
             self._folds[key] = Fold(loaded.account, policy, now, self._random62)
         await self._load_what_commands_need()
         await self._claims.load(connection, ((item.name, item.command) for item in self._items))
+
+    async def _verify_links(self) -> None:
+        """Have every account to which one that is loaded is linked, or raise Outrun."""
+        addresses = self._environment.addresses
+        while True:
+            links = {
+                key: loaded.account.link_to
+                for key, loaded in self._loaded.items()
+                if loaded.account.link_to is not None
+            }
+            missing = {to for to in links.values() if to not in self._loaded}
+            for key in self._loaded if links or addresses.linked else ():
+                addresses.link(key, links.get(key))
+            if not missing:
+                break
+            if not self._dry:
+                raise Outrun
+            self._loaded.update(await account_rows.read(self._connection, sorted(missing)))
+        await self._landings.load(self._connection, self._loaded)
 
     def _check_erased(self) -> None:
         """What is remembered of an erased person leads to nobody: ask the directory again."""
@@ -186,14 +140,15 @@ class Transaction:
             raise Outrun
 
     async def _load_what_commands_need(self) -> None:
-        requests: list[tuple[int, int, str]] = []
+        requests: list[Request] = []
         ranges: set[CounterRange] = set()
         lots = {key for key, fold in self._folds.items() if settle.is_due(fold)}
         for item in self._items:
-            key = self._keys.get(item.name) if item.name is not None else None
-            if item.command is None or key is None or key not in self._folds:
+            own = self._own(item)
+            if item.command is None or own is None or own not in self._folds:
                 continue
-            requests.append((*key, item.command.request_id))
+            key = self._landings.landing(own, stay=item.stay)
+            requests.append((*own, item.command.request_id))
             if item.command.needs_lots():
                 lots.add(key)
             ranges.update(_counter_ranges(self._folds[key], item.command))
@@ -201,8 +156,21 @@ class Transaction:
         self._seen.update(
             await account_rows.load_working(connection, self._loaded, ranges, requests)
         )
+        elsewhere = [each for each in requests if self._folds[each[:2]].account.elsewhere]
+        if elsewhere:
+            self._seen.update(await links.recorded(connection, elsewhere))
         if lots:
             await account_rows.load_open_lots(connection, self._loaded, sorted(lots))
+        for item in self._items:
+            if item.plan is not None:
+                await item.plan.load(connection, self._parties())
+
+    def _own(self, item: Item) -> Key | None:
+        """The account whose member an item's request ids are unique for."""
+        return item.key if item.name is None else self._keys.get(item.name)
+
+    def _parties(self) -> Parties:
+        return Parties(self._addressing, self._folds, self._landings.land, self._settle)
 
     def _fold(self, place: int, item: Item) -> Outcome:
         command = item.command
@@ -210,45 +178,67 @@ class Transaction:
             assert item.key is not None
             fold = self._folds.get(item.key)
             return Settled(0 if fold is None else self._settle(fold))
-        assert item.name is not None
-        key = self._keys.get(item.name)
-        if key is None or key not in self._folds:
+        own = self._own(item)
+        if own is None or own not in self._folds:
             return Refused(MemberNotFound(command.member))
-        fold = self._folds[key]
+        party = self._landings.land(own, item.name, stay=item.stay)
+        fold = party.fold
         if not fold.account.enrolled and not self._opens(fold, command):
             return Refused(MemberNotFound(command.member))
-        request = (*key, command.request_id)
+        request = (*own, command.request_id)
         seen = self._seen.get(request)
         if seen is not None:
-            return self._replay(place, item, key, seen)
+            return self._replay(place, item, own, fold, seen)
         try:
-            self._claims.check(item.name, command)
+            if item.name is not None:
+                self._claims.check(item.name, command)
             check_preconditions(fold, command)
-            self._settle(fold)
-            posting = decide(fold, command)
+            if item.plan is None:
+                self._settle(fold)
+                postings = [(fold, decide(fold, command, party.addressed))]
+            else:
+                postings = item.plan.decide(command, party, self._parties())
+                self._plans.append(item.plan)
         except Refusal as refusal:
             return Refused(refusal)
-        self._claims.take(item.name, fold.account, command)
+        if item.name is not None:
+            self._claims.take(item.name, fold.account, command)
+        return self._applied(item, request, postings)
+
+    def _applied(
+        self, item: Item, request: Request, postings: list[tuple[Fold, Posting]]
+    ) -> Outcome:
+        (fold, posting), *sides = postings
         self._seen[request] = posting
-        self._postings.append((fold.account, posting))
+        for each, its in postings:
+            self._postings.append((each.account, its))
+            self._landings.note(request, its)
         view = view_of(fold.account, fold.now, posting.revision) if item.view else None
-        return Applied(posting, view, self._loaded[key].program)
+        return Applied(
+            posting,
+            view,
+            fold.account.program,
+            sides=tuple((its, each.account.program) for each, its in sides),
+        )
 
     def _opens(self, fold: Fold, command: Command) -> bool:
         return command.enrols() or (command.may_enrol() and fold.policy.config.auto_enrol)
 
-    def _replay(self, place: int, item: Item, key: Key, seen: SeenRequest | Posting) -> Outcome:
+    def _replay(
+        self, place: int, item: Item, own: Key, fold: Fold, seen: SeenRequest | Posting
+    ) -> Outcome:
         command = item.command
         assert command is not None
         same = seen.digest == command.digest
+        key = (fold.account.bucket, fold.account.id)
         if isinstance(seen, SeenRequest):
+            bucket = own[0] if seen.bucket is None else seen.bucket
             if same:
-                return Recorded(key, seen.sequence, replayed=not item.ambiguous)
-            posting = str(ids.uuid7(seen.record_time, key[0], seen.sequence))
+                return Recorded(key, (bucket, seen.sequence), replayed=not item.ambiguous)
+            posting = str(ids.uuid7(seen.record_time, bucket, seen.sequence))
             return Refused(RequestIdReused(command.request_id, posting))
         if not same:
             self._reused.append((place, command, seen))
-        fold = self._folds[key]
         view = view_of(fold.account, fold.now, seen.revision) if item.view else None
         return Applied(seen, view, self._loaded[key].program, replayed=True)
 
@@ -262,6 +252,8 @@ class Transaction:
     async def _save(self) -> None:
         connection = self._connection
         await self._forget_unused()
+        for plan in self._plans:
+            await plan.save(connection)
         touched = [fold.account for fold in self._folds.values() if fold.account.touched]
         if not touched:
             return
@@ -277,8 +269,12 @@ class Transaction:
                 for entry in posting.entries:
                     if entry.lot is not None and entry.expiry_kind is not None:
                         account.lots[entry.lot].posting = posting.sequence
+            for _, posting in self._postings:
+                if posting.peer is not None:
+                    posting.peer_place = (posting.peer.bucket, posting.peer.sequence)
         await save.save(connection, heads, touched, self._postings)
         await self._claims.save(connection)
+        await self._landings.save(connection)
 
     async def _mark_posted(self) -> None:
         first = {
@@ -294,25 +290,10 @@ class Transaction:
             raise RevisionMoved
 
     async def _forget_unused(self) -> None:
-        if not self._created.accounts:
-            return
-        unused = [
-            key
-            for key in self._created.accounts
-            if key in self._folds and not self._folds[key].account.enrolled
-        ]
-        if not unused:
-            return
-        names = {key: name for name, key in self._keys.items()}
-        people = [
-            person
-            for key in unused
-            if (person := (names[key].name_bucket, names[key].organization, names[key].member))
-            in self._created.people
-        ]
-        await directory.forget(self._connection, unused, people)
-        for key in unused:
-            self._folds[key].account.touched = False
+        enrolled = [key for key, fold in self._folds.items() if fold.account.enrolled]
+        for key in await self._addressing.forget_unused(enrolled):
+            if key in self._folds:
+                self._folds[key].account.touched = False
 
     def _random62(self) -> int:
         return self._environment.random_bits(62)

@@ -210,11 +210,15 @@ def whole_month(days: list[int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
-    """A request id that is recorded: the digest of its request, and where its posting is."""
+    """A request id that is recorded: the digest of its request, and where its posting is.
+
+    `bucket` is that of the posting where it is in another account.
+    """
 
     digest: bytes
     sequence: int
     record_time: datetime
+    bucket: int | None = None
 
 
 Request = tuple[int, int, str]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.ledger.domain.digest import first_digest
 from services.ledger.store.programs import Connection
 
 
@@ -25,17 +26,22 @@ class NewAccount:
     person: int
     account: int
     sandbox: bool
-    digest: bytes
     enrol_time: datetime
 
 
+# A person that was merged and has no account in a program has that of the person merged into.
 _FIND = """
-SELECT k.place, a.bucket, a.id
+SELECT k.place, coalesce(a.bucket, i.bucket), coalesce(a.id, i.id),
+    CASE WHEN a.id IS NULL THEN i.link_bucket ELSE a.link_bucket END,
+    CASE WHEN a.id IS NULL THEN i.link_account ELSE a.link_account END
 FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY
     AS k (name_bucket, organization, member, program, place)
 JOIN directory d
     ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
-JOIN account a ON a.bucket = d.bucket AND a.program = k.program AND a.person = d.person
+LEFT JOIN account a ON a.bucket = d.bucket AND a.program = k.program AND a.person = d.person
+LEFT JOIN account i
+    ON i.bucket = d.into_bucket AND i.program = k.program AND i.person = d.into_person
+WHERE a.id IS NOT NULL OR i.id IS NOT NULL
 """
 
 _PEOPLE_INSERT = """
@@ -47,15 +53,17 @@ ON CONFLICT (name_bucket, organization, member) DO NOTHING
 RETURNING name_bucket, organization, member
 """
 
+# Locked in order, so that nobody is merged while an account is made for it.
 _PEOPLE = """
-SELECT k.place, d.bucket, d.person
+SELECT k.place, coalesce(d.into_bucket, d.bucket), coalesce(d.into_person, d.person)
 FROM unnest($1::int[], $2::text[], $3::text[]) WITH ORDINALITY
     AS k (name_bucket, organization, member, place)
 JOIN directory d
     ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
+ORDER BY d.name_bucket, d.organization, d.member
+FOR KEY SHARE OF d
 """
 
-# The digest of an account that never had an entry depends on its bucket, which is the person's.
 _ACCOUNTS_INSERT = """
 INSERT INTO account (
     bucket, id, program, person, state, sandbox, version, sequence, digest, enrol_time, record_time
@@ -81,8 +89,16 @@ WHERE d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.me
 """
 
 
-async def find(connection: Connection, names: Sequence[Name]) -> dict[Name, tuple[int, int]]:
-    """The accounts of members as (bucket, id); members without an account are left out."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The accounts of members as (bucket, id), and where linked ones are linked to."""
+
+    keys: dict[Name, tuple[int, int]]
+    links: dict[tuple[int, int], tuple[int, int]]
+
+
+async def find(connection: Connection, names: Sequence[Name]) -> Found:
+    """Where members' accounts are; members without an account are left out."""
     rows = await connection.fetch(
         _FIND,
         [name.name_bucket for name in names],
@@ -90,7 +106,10 @@ async def find(connection: Connection, names: Sequence[Name]) -> dict[Name, tupl
         [name.member for name in names],
         [name.program for name in names],
     )
-    return {names[row[0] - 1]: (row[1], row[2]) for row in rows}
+    return Found(
+        {names[row[0] - 1]: (row[1], row[2]) for row in rows},
+        {(row[1], row[2]): (row[3], row[4]) for row in rows if row[3] is not None},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +141,7 @@ async def create(connection: Connection, wanted: Sequence[NewAccount]) -> Create
         [program for _, program, _, _ in found],
         [person for _, _, person, _ in found],
         [new.sandbox for _, _, _, new in found],
-        [new.digest for _, _, _, new in found],
+        [first_digest(bucket, new.account) for bucket, _, _, new in found],
         [new.enrol_time for _, _, _, new in found],
     )
     return Created(

@@ -1,0 +1,136 @@
+"""Accounts whose commands land in another one: where to, by which name, and recorded requests."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from services.ledger.store.accounts import Key, Request, SeenRequest
+from services.ledger.store.programs import Connection
+
+_FOLLOW = """
+SELECT a.bucket, a.id, a.link_bucket, a.link_account
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+WHERE a.link IS NOT NULL
+"""
+
+# The member of a linked account, that of the account it is linked to, and its place in a group.
+_THROUGH = """
+SELECT a.bucket, a.id, d.member, a.link_bucket, a.link_account, t.member, m.role, m.contributed,
+    p.rules
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+LEFT JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+LEFT JOIN account l ON l.bucket = a.link_bucket AND l.id = a.link_account
+LEFT JOIN directory t ON t.bucket = l.bucket AND t.person = l.person
+LEFT JOIN pool_member m
+    ON m.member_bucket = a.bucket AND m.member_account = a.id AND m.leave_time IS NULL
+LEFT JOIN pool p ON p.bucket = m.bucket AND p.account = m.account
+"""
+
+_REQUESTS = """
+SELECT r.bucket, r.account, r.request_id, r.request_digest, r.posting_bucket, r.posting_sequence,
+    r.record_time
+FROM unnest($1::int[], $2::bigint[], $3::text[]) AS k (bucket, account, request_id)
+JOIN request r
+    ON r.bucket = k.bucket AND r.account = k.account AND r.request_id = k.request_id
+"""
+
+_ADD_REQUESTS = """
+INSERT INTO request (
+    bucket, account, request_id, request_digest, posting_bucket, posting_sequence, record_time
+)
+SELECT * FROM unnest(
+    $1::int[], $2::bigint[], $3::text[], $4::bytea[], $5::int[], $6::bigint[], $7::timestamptz[]
+)
+"""
+
+_ELSEWHERE = """
+UPDATE account a SET elsewhere = true
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+WHERE a.bucket = k.bucket AND a.id = k.id AND NOT a.elsewhere
+"""
+
+_SET_LINK = """
+UPDATE account SET link = $3, link_bucket = $4, link_account = $5 WHERE bucket = $1 AND id = $2
+"""
+
+_LINKED_TO = """
+SELECT a.bucket, a.id
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.link_bucket = k.bucket AND a.link_account = k.id
+WHERE a.link = $3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """What is known of a linked account besides its row.
+
+    `role`, `contributed` and `rules` (JSON) where it is pooled in a group.
+    """
+
+    member: str
+    target_member: str
+    role: str | None
+    contributed: list[int] | None
+    rules: str | None
+
+
+def _columns(keys: Collection[Key]) -> tuple[list[int], list[int]]:
+    return [bucket for bucket, _ in keys], [account for _, account in keys]
+
+
+async def follow(connection: Connection, keys: Collection[Key]) -> dict[Key, Key]:
+    """Where the linked ones of some accounts are linked to."""
+    rows = await connection.fetch(_FOLLOW, *_columns(keys))
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+async def through(connection: Connection, keys: Collection[Key]) -> dict[Key, Through]:
+    """What is known of linked accounts."""
+    rows = await connection.fetch(_THROUGH, *_columns(keys))
+    return {
+        (row[0], row[1]): Through(row[2] or "", row[5] or "", row[6], row[7], row[8])
+        for row in rows
+    }
+
+
+async def recorded(
+    connection: Connection, requests: Sequence[Request]
+) -> dict[Request, SeenRequest]:
+    """Which requests of accounts' members are recorded in another account."""
+    columns = [list(column) for column in zip(*requests, strict=True)]
+    rows: list[asyncpg.Record] = await connection.fetch(_REQUESTS, *columns)
+    return {
+        (row[0], row[1], row[2]): SeenRequest(row[3], row[5], row[6], bucket=row[4]) for row in rows
+    }
+
+
+async def record(connection: Connection, requests: Sequence[tuple[Request, SeenRequest]]) -> None:
+    """Record where requests of accounts' members are; the accounts are locked."""
+    await connection.execute(
+        _ADD_REQUESTS,
+        [request[0] for request, _ in requests],
+        [request[1] for request, _ in requests],
+        [request[2] for request, _ in requests],
+        [seen.digest for _, seen in requests],
+        [seen.bucket for _, seen in requests],
+        [seen.sequence for _, seen in requests],
+        [seen.record_time for _, seen in requests],
+    )
+    await connection.execute(
+        _ELSEWHERE, *_columns(sorted({(request[0], request[1]) for request, _ in requests}))
+    )
+
+
+async def set_link(connection: Connection, key: Key, link: int | None, to: Key | None) -> None:
+    """Link an account to another one, or to none; both are locked."""
+    await connection.execute(_SET_LINK, *key, link, *(to or (None, None)))
+
+
+async def linked_to(connection: Connection, keys: Collection[Key], link: int) -> list[Key]:
+    """The accounts that are linked to any of some, for that reason."""
+    rows = await connection.fetch(_LINKED_TO, *_columns(keys), link)
+    return [(row[0], row[1]) for row in rows]
