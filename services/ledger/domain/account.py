@@ -216,6 +216,8 @@ class Entry:
     counterpart: AccountKey | None = None
     expiry_days: int | None = None
     expiry_round: int | None = None
+    # Of a lot that came from another account: since when it is the points' age.
+    earn_time: datetime | None = None
 
 
 @dataclass(slots=True)

@@ -54,7 +54,8 @@ STATEMENTS = (
     """,
     # `related` is the sequence of the entry that this one refers to. `unrecovered` could not be
     # taken back, `expired` had expired before it could. `counterpart_*`: the other account of a
-    # transfer or a move. `terms`: days and rounding of a pending lot's expiry.
+    # transfer or a move, `earn_time` is that of the lot that came from it. `expiry_*`: days and
+    # rounding of a pending lot's expiry.
     """
     ALTER TABLE entry
         ADD COLUMN related bigint,
@@ -63,7 +64,8 @@ STATEMENTS = (
         ADD COLUMN counterpart_bucket integer,
         ADD COLUMN counterpart_account bigint,
         ADD COLUMN expiry_days integer,
-        ADD COLUMN expiry_round smallint
+        ADD COLUMN expiry_round smallint,
+        ADD COLUMN earn_time timestamptz
     """,
     # `addressee`: the member's own account where the posting landed in the account that it is
     # linked to. `peer_*`: the posting of another account that belongs together with this one.
