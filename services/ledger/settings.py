@@ -1,6 +1,9 @@
 """The ledger's settings, read once from the environment."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from chassis.settings import ServiceSettings
 
@@ -31,3 +34,20 @@ class LedgerSettings(ServiceSettings):
 
     ledger_admin_connections: int = Field(default=4, ge=1, le=64)
     """The most connections that change organizations and programs at once."""
+
+    checkpoint_path: Path | None = None
+    """Folder outside the database in which signed checkpoints are kept; none are where unset."""
+
+    checkpoint_key_path: Path | None = None
+    """The private Ed25519 key (PEM) that signs them; together with the folder."""
+
+    checkpoint_minutes: float = Field(default=15.0, ge=0, le=10_080)
+    """How often a checkpoint is made; 0 makes them when asked, and at the end of serving."""
+
+    @model_validator(mode="after")
+    def _checkpoints_are_signed(self) -> Self:
+        if (self.checkpoint_path is None) != (self.checkpoint_key_path is None):
+            raise ValueError(
+                "LOYALTY_CHECKPOINT_PATH and LOYALTY_CHECKPOINT_KEY_PATH come together"
+            )
+        return self

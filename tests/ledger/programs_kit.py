@@ -16,6 +16,7 @@ from loyalty.ledger.v1 import program_pb2
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
+from loyalty.ledger.v1.proof_pb2_grpc import ProofServiceStub
 from services.ledger.__main__ import build
 from services.ledger.__main__ import running as ledger_process
 from services.ledger.settings import LedgerSettings
@@ -69,6 +70,11 @@ class LedgerUnderTest:
         return AccountServiceStub(self.channel)
 
     @property
+    def proof(self) -> Any:
+        """Verifying programs, and checkpoints."""
+        return ProofServiceStub(self.channel)
+
+    @property
     def clock(self) -> Any:
         """The clock of sandboxes."""
         return ClockServiceStub(self.channel)
@@ -92,11 +98,12 @@ class LedgerUnderTest:
 
 @asynccontextmanager
 async def ledger_under_test(
-    database: TestDatabase, *, buckets: int = 8, recording: bool = False
+    database: TestDatabase, *, buckets: int = 8, recording: bool = False, **changes: Any
 ) -> AsyncIterator[LedgerUnderTest]:
     """Serve a ledger over a database; every call carries a token that may do everything.
 
     With `recording` the clock's due accounts go to a settler that remembers instead of the lanes.
+    `changes` are further settings.
     """
     settings = LedgerSettings(
         ledger_dsn=database.dsn,
@@ -107,6 +114,7 @@ async def ledger_under_test(
         ledger_reads=4,
         drain_seconds=2.0,
         access_log_sample=0.0,
+        **changes,
     )
     async with (
         ledger_process(settings) as (programs, ledger),

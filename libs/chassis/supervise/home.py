@@ -12,6 +12,7 @@ from typing import Any
 
 from chassis.files import write_whole
 from chassis.identity import Jwk, generate_keys
+from chassis.signing import KeyUnusable, ensure_key_pair
 from chassis.supervise.errors import SuiteError
 
 PRIVATE = 0o600
@@ -22,6 +23,8 @@ class Home:
 
     * `admin.key`, `keys/signing.json`: readable by the owner only;
     * `keys/jwks.json`: the public keys that services verify tokens with;
+    * `keys/checkpoint.key`, `checkpoints`: what the ledger signs its checkpoints with, and where it
+      keeps them; `checkpoint.pub` is the public key that verifies them;
     * `credentials.json`: SHA-256 of each API key (hex) → organization, scopes, actor;
     * `running.json`: while a suite runs, or after it was killed: the processes' numbers.
     """
@@ -53,6 +56,21 @@ class Home:
     def jwks(self) -> Path:
         """The public keys."""
         return self.folder / "keys" / "jwks.json"
+
+    @property
+    def checkpoint_key(self) -> Path:
+        """The private key that checkpoints are signed with."""
+        return self.folder / "keys" / "checkpoint.key"
+
+    @property
+    def checkpoint_public_key(self) -> Path:
+        """The public key that verifies checkpoints, for everybody."""
+        return self.folder / "checkpoint.pub"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the ledger's checkpoints."""
+        return self.folder / "checkpoints"
 
     @property
     def running(self) -> Path:
@@ -107,6 +125,10 @@ class Home:
             private, public = generate_keys()
             write_whole(self.jwks, json.dumps(public, indent=2) + "\n")
             write_whole(self.signing, json.dumps(private, indent=2) + "\n", PRIVATE)
+        try:
+            ensure_key_pair(self.checkpoint_key, self.checkpoint_public_key)
+        except KeyUnusable as error:
+            raise SuiteError(f"{error}: mend it, or remove it to have it made anew") from None
         key: Jwk = _read_object(self.signing)
         return key
 

@@ -1,115 +1,225 @@
-"""`loyalty verify`: the ledger recomputes every account of a program from its entries."""
+"""`loyalty verify`: the ledger recomputes every account of a program from its entries.
+
+With a file of checkpoints the history of the whole ledger is compared with what was signed, too.
+"""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import grpc
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
 from loyalty.calls import RetryPolicy, credential_of, options_of
 from loyalty.client import AsyncClient
+from loyalty.command.history_check import Checked, check_history
 from loyalty.command.output import err, out
-from loyalty.ledger.v1.account_pb2 import ListMembersRequest
-from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
-from loyalty.ledger.v1.ledger_pb2 import VerifyAccountRequest, VerifyAccountResponse
-from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
+from loyalty.ledger.v1.proof_pb2 import VerifyProgramRequest, VerifyProgramResponse
+from loyalty.ledger.v1.proof_pb2_grpc import ProofServiceStub
+from loyalty.proof import History, public_key_of, read_checkpoints
+
+if TYPE_CHECKING:
+    # The stub as asyncio has it exists for types only.
+    from loyalty.ledger.v1.proof_pb2_grpc import ProofServiceAsyncStub
 
 DISAGREES = 1
-PAGE = 1000
-# A long history takes its time to be read.
-DEADLINE_SECONDS = 60.0
+# A ledger that is started anew is back within seconds; the stream goes on where it was.
+RESUMES_MAX = 5
+RESUME_SECONDS = 1.0
+END = "end"
+
+Place = tuple[int, int]
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a verification found: how much was read, and the first disagreements, one line each."""
+    """What a verification found: how much was read, and the first disagreements, one line each.
 
+    `places` are how far each shard came; None is its end.
+    """
+
+    places: list[Place | None]
+    shown: int
     members: int = 0
     entries: int = 0
     wrong: int = 0
     lines: list[str] = field(default_factory=list)
 
-    def add(self, member: str, answer: VerifyAccountResponse, shown: int) -> None:
-        """Take in the answer for a member; `shown` bounds the lines that are kept."""
-        self.members += 1
-        self.entries += answer.entries
-        if answer.ok:
-            return
-        self.wrong += 1
-        for one in answer.findings:
-            if len(self.lines) < shown:
-                self.lines.append(
-                    f"{member}: {one.row}, {one.field}: "
+    def add(self, part: VerifyProgramResponse) -> None:
+        """Take in a part of an answer."""
+        self.members += part.accounts
+        self.entries += part.entries
+        self.wrong += len(part.disagreeing)
+        for account in part.disagreeing:
+            name = account.member or f"account {account.bucket}/{account.account}"
+            for one in account.findings:
+                self.say(
+                    f"{name}: {one.row}, {one.field}: "
                     f"{one.expected} follows from the entries, {one.stored} is stored"
                 )
-        if not answer.findings and len(self.lines) < shown:
-            self.lines.append(f"{member}: disagrees")
+
+    def say(self, line: str) -> None:
+        """Keep a line, unless there are enough."""
+        if len(self.lines) < self.shown:
+            self.lines.append(line)
+
+    def position(self) -> str:
+        """What `--from` takes to go on from here."""
+        return ",".join(END if each is None else f"{each[0]}.{each[1]}" for each in self.places)
 
 
 def verify(
     program: Annotated[str, typer.Argument(help="The program.")],
-    concurrency: Annotated[int, typer.Option(help="Calls at once.", min=1, max=256)] = 16,
+    concurrency: Annotated[int, typer.Option(help="Shards at once.", min=1, max=64)] = 2,
     findings: Annotated[int, typer.Option(help="How many findings to print.", min=1)] = 20,
+    begin: Annotated[
+        str, typer.Option("--from", help="Where a verification stopped, as it said.")
+    ] = "",
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="A file of checkpoints: compare the ledger's history with it."),
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="The public key of its signatures (PEM).")
+    ] = None,
 ) -> None:
     """Verify every account of a program; exit code 1 where something disagrees."""
+    history = _read_history(checkpoints, public_key)
+    places = _places(begin) if begin else [(0, 0)] * concurrency
+    outcome = Outcome(list(places), findings)
+    folder = Path() if checkpoints is None else checkpoints.parent
     try:
-        outcome = asyncio.run(_verify(program, concurrency, findings))
-    except ExceptionGroup as group:
-        # What went wrong first is what there is to say.
-        raise group.exceptions[0] from None
-    for line in outcome.lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        checked = asyncio.run(_verify(program, outcome, history, folder))
+    except (KeyboardInterrupt, ExceptionGroup) as stopped:
+        err.print(f"stopped; go on with --from {outcome.position()}", soft_wrap=True)
+        _print(outcome.lines)
+        if isinstance(stopped, ExceptionGroup):
+            # What went wrong first is what there is to say.
+            raise stopped.exceptions[0] from None
+        sys.exit(130)
+    _print([*outcome.lines, *checked.lines])
     if outcome.wrong:
         err.print(f"{outcome.wrong:,} of {outcome.members:,} accounts disagree", style="red")
+    if checked.wrong:
+        err.print("the history is not the one that was signed", style="red")
+    if outcome.wrong or checked.wrong:
         raise typer.Exit(DISAGREES)
     out.print(f"everything agrees: accounts {outcome.members:,}, entries {outcome.entries:,}")
+    if history is not None:
+        out.print(
+            f"checkpoints {history.checkpoints:,}, leaves {checked.leaves:,};"
+            f" the last one is of {history.time} and has the hash {history.hash.hex()}",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
-async def _verify(program: str, concurrency: int, shown: int) -> Outcome:
-    """Read the members page by page and verify each, at most `concurrency` at once."""
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _places(text: str) -> list[Place | None]:
+    places: list[Place | None] = []
+    try:
+        for each in text.split(","):
+            bucket, _, account = each.partition(".")
+            places.append(None if each == END else (int(bucket), int(account)))
+    except ValueError:
+        raise typer.BadParameter(
+            "it is not what a verification said", param_hint="--from"
+        ) from None
+    return places
+
+
+def _read_history(checkpoints: Path | None, public_key: Path | None) -> History | None:
+    if checkpoints is None and public_key is None:
+        return None
+    if checkpoints is None or public_key is None:
+        raise typer.BadParameter("--checkpoints and --public-key go together")
+    try:
+        with checkpoints.open("rb") as lines:
+            history = read_checkpoints(lines, public_key_of(public_key.read_bytes()))
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
+    if not history.checkpoints and not history.problem:
+        raise typer.BadParameter(f"{checkpoints} has no checkpoints")
+    return history
+
+
+async def _verify(program: str, outcome: Outcome, history: History | None, folder: Path) -> Checked:
     options = options_of(os.environ, RetryPolicy(wait_for_ready=False))
-    credential = credential_of(os.environ)
-    outcome = Outcome()
-    members: asyncio.Queue[str | None] = asyncio.Queue(maxsize=PAGE)
     with _progress() as progress:
-        task = progress.add_task(program, total=0)
-        async with AsyncClient(options, credential) as client, asyncio.TaskGroup() as tasks:
-            ledger = client.stub(LedgerServiceStub)
+        async with AsyncClient(options, credential_of(os.environ)) as client:
+            proof = client.stub(ProofServiceStub)
+            task = progress.add_task(program, total=0)
+            ahead = 0
 
-            async def work() -> None:
-                while (member := await members.get()) is not None:
-                    request = VerifyAccountRequest(program=program, member=member)
-                    answer = await ledger.VerifyAccount(request, timeout=DEADLINE_SECONDS)
-                    outcome.add(member, answer, shown)
-                    progress.advance(task)
+            def taken(part: VerifyProgramResponse) -> None:
+                nonlocal ahead
+                outcome.add(part)
+                ahead += part.total
+                progress.update(task, total=ahead, advance=part.accounts)
 
-            for _ in range(concurrency):
-                tasks.create_task(work())
-            known = 0
-            async for page in _pages(client, program):
-                known += len(page)
-                progress.update(task, total=known)
-                for member in page:
-                    await members.put(member)
-            for _ in range(concurrency):
-                await members.put(None)
-    return outcome
+            async with asyncio.TaskGroup() as tasks:
+                for shard, place in enumerate(outcome.places):
+                    if place is not None:
+                        tasks.create_task(_shard(proof, program, outcome, shard, taken))
+            if history is None:
+                return Checked()
+            total = sum(len(each) for each in history.stretches.values())
+            stretches = progress.add_task("checkpoints", total=total)
+            return await check_history(
+                proof,
+                history,
+                folder,
+                outcome.shown,
+                lambda: progress.advance(stretches),
+            )
 
 
-async def _pages(client: AsyncClient, program: str) -> AsyncIterator[list[str]]:
-    """The members of a program, a page at a time."""
-    accounts = client.stub(AccountServiceStub)
-    request = ListMembersRequest(program=program, page_size=PAGE)
+async def _shard(
+    proof: "ProofServiceAsyncStub",
+    program: str,
+    outcome: Outcome,
+    shard: int,
+    taken: Callable[[VerifyProgramResponse], None],
+) -> None:
+    """Verify a shard to its end; a stream that breaks is begun again where it was."""
+    resumed = 0
+    seen = False
     while True:
-        answer = await accounts.ListMembers(request)
-        yield [one.member for one in answer.members]
-        if not answer.next_page_token:
-            return
-        request.page_token = answer.next_page_token
+        bucket, account = outcome.places[shard] or (0, 0)
+        request = VerifyProgramRequest(
+            program=program,
+            shards=len(outcome.places),
+            shard=shard,
+            after_bucket=bucket,
+            after_account=account,
+        )
+        try:
+            async for part in proof.VerifyProgram(request):
+                if seen:
+                    # The accounts ahead were counted when the shard began.
+                    part.total = 0
+                seen = True
+                taken(part)
+                outcome.places[shard] = (part.bucket, part.account)
+        except grpc.RpcError as error:
+            code = getattr(error, "code", lambda: None)()
+            if not seen or code is not grpc.StatusCode.UNAVAILABLE or resumed == RESUMES_MAX:
+                raise
+            resumed += 1
+            await asyncio.sleep(RESUME_SECONDS)
+            continue
+        outcome.places[shard] = None
+        return
 
 
 def _progress() -> Progress:

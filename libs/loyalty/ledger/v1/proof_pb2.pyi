@@ -116,7 +116,7 @@ class VerifyProgramResponse(_message.Message):
     BUCKET_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     total: _builtins.int
-    """Output only. How many accounts the shard has; in the first part only."""
+    """Output only. How many accounts of the shard are ahead; in the first part only."""
     accounts: _builtins.int
     """Output only. How many accounts this part verified."""
     entries: _builtins.int

@@ -1,0 +1,74 @@
+"""The accounts of a program, bucket by bucket, for what goes through all of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.ledger.store.accounts import Key
+from services.ledger.store.programs import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """An account, and how many entries it has."""
+
+    key: Key
+    entries: int
+
+
+_COUNT = """
+SELECT count(*) FROM account
+WHERE program = $1 AND bucket = ANY($2::int[]) AND (bucket > $3 OR bucket = $3 AND id > $4)
+"""
+
+_PAGE = """
+SELECT id, sequence FROM account WHERE bucket = $1 AND program = $2 AND id > $3
+ORDER BY id LIMIT $4
+"""
+
+# Postings whose account is gone: nothing else in a walk through the accounts would meet them.
+_LOST = """
+SELECT p.account, min(p.sequence)
+FROM posting p LEFT JOIN account a ON a.bucket = p.bucket AND a.id = p.account
+WHERE p.bucket = $1 AND p.program = $2 AND a.id IS NULL
+GROUP BY p.account ORDER BY p.account LIMIT $3
+"""
+
+_MEMBERS = """
+SELECT a.bucket, a.id, d.member
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+"""
+
+
+async def count_accounts(
+    connection: Connection, program: int, buckets: Sequence[int], after: Key
+) -> int:
+    """How many accounts a program has in some buckets after one of them."""
+    count: int = await connection.fetchval(_COUNT, program, list(buckets), *after)
+    return count
+
+
+async def page_of_accounts(
+    connection: Connection, program: int, bucket: int, after: int, limit: int
+) -> list[Sized]:
+    """At most `limit` accounts of a program in a bucket, above a number, in order."""
+    rows = await connection.fetch(_PAGE, bucket, program, after, limit)
+    return [Sized((bucket, row[0]), row[1]) for row in rows]
+
+
+async def lost_accounts(
+    connection: Connection, program: int, bucket: int, limit: int
+) -> list[tuple[Key, int]]:
+    """At most `limit` accounts that have postings and no row, and the first of their postings."""
+    rows = await connection.fetch(_LOST, bucket, program, limit)
+    return [((bucket, row[0]), row[1]) for row in rows]
+
+
+async def members_of(connection: Connection, keys: Iterable[Key]) -> Mapping[Key, str]:
+    """Whose accounts these are; those that nobody has any more are left out."""
+    places = list(keys)
+    rows = await connection.fetch(
+        _MEMBERS, [bucket for bucket, _ in places], [account for _, account in places]
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
