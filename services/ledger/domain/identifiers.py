@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kernel.ids import bucket_of
@@ -40,11 +41,11 @@ class Hashing:
         return Identifier(bucket, self.organization, kind, digest)
 
 
-def etag_of_member(billing_day: int | None, identifiers: list[Identifier]) -> str:
-    """Changes with what `UpdateMember` changes."""
+def etag_of_member(billing_day: int | None, identifiers: Iterable[tuple[str, bytes]]) -> str:
+    """Changes with what `UpdateMember` changes; identifiers are (kind, hash)."""
     content = hashlib.sha256(str(billing_day or 0).encode())
-    for identifier in sorted(identifiers):
-        content.update(identifier.kind.encode() + b"\0" + identifier.value)
+    for kind, value in sorted(identifiers):
+        content.update(kind.encode() + b"\0" + value)
     return f"member-{content.hexdigest()[:16]}"
 
 

@@ -47,7 +47,7 @@ async def erase_member(
     A call that was cut short is completed by the same call: the postings are known by their request
     id. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_IN_GROUP, HOLD_OPEN.
     """
-    row = (await get_member(programs, caller, erasure.program, erasure.member)).row
+    row = await get_member(programs, caller, erasure.program, erasure.member)
     async with programs.engine.begin() as connection:
         accounts = await member_writes.lock_person(connection, row.bucket, row.person)
         _check(erasure, row, accounts)

@@ -1,7 +1,7 @@
 """Who is a member of a program: reading, finding by an identifier, changing."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.ids import bucket_of
@@ -24,14 +24,6 @@ BILLING_DAY = "billing_day"
 
 
 @dataclass(frozen=True, slots=True)
-class MemberRead:
-    """A member, and the etag of what can be changed of it."""
-
-    row: MemberRow
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
 class MemberUpdate:
     """What is asked for. An unset `billing_day` is 0."""
 
@@ -45,7 +37,7 @@ class MemberUpdate:
 
 async def get_member(
     context: ProgramContext, caller: Caller, program: str, member: str
-) -> MemberRead:
+) -> MemberRow:
     """One member of a program. PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
     identity = await context.cache.identity(caller.organization, program)
     name_bucket = bucket_of(caller.organization, member, context.buckets)
@@ -53,15 +45,14 @@ async def get_member(
         found = await members.find_member(
             connection, identity.key, caller.organization, name_bucket, member
         )
-        if found is None:
-            raise MemberNotFound(member)
-        owned = await identifiers.of_person(connection, (found.bucket, found.person))
-    return MemberRead(found, etag_of_member(found.billing_day, owned))
+    if found is None:
+        raise MemberNotFound(member)
+    return found
 
 
 async def lookup_member(
     context: ProgramContext, caller: Caller, program: str, identifier: Identifier
-) -> MemberRead:
+) -> MemberRow:
     """The member who has an identifier. PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
     identity = await context.cache.identity(caller.organization, program)
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
@@ -88,30 +79,30 @@ async def page_of_members(
 
 async def update_member(
     context: ProgramContext, caller: Caller, program: str, member: str, update: MemberUpdate
-) -> MemberRead:
+) -> MemberRow:
     """Change a member's billing day and identifiers; with `validate_only` answer as if.
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, ETAG_STALE, INVALID_FIELD, IDENTIFIER_EXISTS,
     LIMIT_REACHED.
     """
-    row = (await get_member(context, caller, program, member)).row
+    row = await get_member(context, caller, program, member)
     async with context.engine.connect() as connection, connection.begin() as transaction:
-        changed, etag = await _changed(connection, member, row, update)
+        changed = await _changed(connection, member, row, update)
         if update.validate_only:
             await transaction.rollback()
-    return MemberRead(changed, etag)
+    return changed
 
 
 async def _changed(
     connection: Transaction, member: str, row: MemberRow, update: MemberUpdate
-) -> tuple[MemberRow, str]:
+) -> MemberRow:
     key = (row.bucket, row.account)
     locked = await member_writes.lock_member(connection, key)
     if locked is None or locked[1] == State.ERASED:
         raise MemberNotFound(member)
     day = locked[0]
     owned = await member_writes.identifiers_of(connection, row.bucket, row.person)
-    check_etag(update.etag, etag_of_member(day, owned))
+    check_etag(update.etag, etag_of_member(day, ((one.kind, one.value) for one in owned)))
     day = _billing_day(day, update)
     for identifier in set(update.remove) & set(owned):
         await member_writes.remove_identifier(connection, identifier, row.bucket, row.person)
@@ -125,17 +116,14 @@ async def _changed(
     check_count(len(owned))
     if day != locked[0]:
         await member_writes.set_billing_day(connection, key, day)
-    changed = MemberRow(
-        member=row.member,
-        account=row.account,
+    owned.sort(key=lambda one: (one.kind, one.value))
+    return replace(
+        row,
         state=locked[1],
-        enrol_time=row.enrol_time,
-        bucket=row.bucket,
-        person=row.person,
         billing_day=day,
-        kinds=sorted(identifier.kind for identifier in owned),
+        kinds=[one.kind for one in owned],
+        hashes=[one.value for one in owned],
     )
-    return changed, etag_of_member(day, owned)
 
 
 def _billing_day(now: int | None, update: MemberUpdate) -> int | None:

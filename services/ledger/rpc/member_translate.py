@@ -118,7 +118,7 @@ def import_results(
     return response
 
 
-def member(program: str, row: MemberRow, etag: str = "") -> account_pb2.Member:
+def member(program: str, row: MemberRow) -> account_pb2.Member:
     """A member as it is answered."""
     return account_pb2.Member(
         program=program,
@@ -127,7 +127,7 @@ def member(program: str, row: MemberRow, etag: str = "") -> account_pb2.Member:
         enrol_time=timestamp_of(row.enrol_time),
         billing_day=row.billing_day or 0,
         identifier_kinds=row.kinds,
-        etag=etag,
+        etag=row.etag,
     )
 
 

@@ -42,7 +42,7 @@ class AccountServicer(AccountServiceServicer):
         found = await members.get_member(
             self._programs, current_caller(), request.program, request.member
         )
-        return member_translate.member(request.program, found.row, found.etag)
+        return member_translate.member(request.program, found)
 
     async def LookupMember(
         self, request: account_pb2.LookupMemberRequest, context: Context
@@ -52,7 +52,7 @@ class AccountServicer(AccountServiceServicer):
         hashing = await hashing_of(self._ledger, caller.organization)
         identifier = hashing.identifier(request.kind, request.value)
         found = await members.lookup_member(self._programs, caller, request.program, identifier)
-        return member_translate.member(request.program, found.row, found.etag)
+        return member_translate.member(request.program, found)
 
     async def UpdateMember(
         self, request: account_pb2.UpdateMemberRequest, context: Context
@@ -71,7 +71,7 @@ class AccountServicer(AccountServiceServicer):
         changed = await members.update_member(
             self._programs, caller, request.program, request.member, update
         )
-        return member_translate.member(request.program, changed.row, changed.etag)
+        return member_translate.member(request.program, changed)
 
     async def ImportMembers(
         self, request: account_pb2.ImportMembersRequest, context: Context

@@ -63,11 +63,6 @@ JOIN directory d ON d.bucket = f.bucket AND d.person = f.person AND d.into_perso
 JOIN account a ON a.bucket = f.bucket AND a.person = f.person AND a.program = $5 AND a.sequence > 0
 """
 
-_OF_PERSON = """
-SELECT name_bucket, organization, kind, value FROM identifier WHERE bucket = $1 AND person = $2
-ORDER BY kind, value
-"""
-
 
 async def read_key(connection: Connection) -> bytes:
     """The key of the identifiers' hashes, which was made with the tables."""
@@ -135,11 +130,6 @@ async def lookup(connection: Connection, program: int, identifier: Identifier) -
         program,
     )
     return member
-
-
-async def of_person(connection: Connection, person: Person) -> list[Identifier]:
-    """All identifiers of a person, by kind."""
-    return [Identifier(*row) for row in await connection.fetch(_OF_PERSON, *person)]
 
 
 def _columns(

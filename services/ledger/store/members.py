@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.ledger.domain.identifiers import etag_of_member
 from services.ledger.store.programs import Connection
 
 
@@ -23,13 +24,23 @@ class MemberRow:
     person: int
     billing_day: int | None
     kinds: Sequence[str]
+    hashes: Sequence[bytes]
+
+    @property
+    def etag(self) -> str:
+        """Changes with what can be changed of a member."""
+        return etag_of_member(self.billing_day, zip(self.kinds, self.hashes, strict=True))
 
 
 _COLUMNS = """d.member, a.id AS account, a.state, a.enrol_time, a.bucket, a.person, a.billing_day,
     ARRAY(
         SELECT i.kind FROM identifier i WHERE i.bucket = a.bucket AND i.person = a.person
-        ORDER BY i.kind
-    ) AS kinds"""
+        ORDER BY i.kind, i.value
+    ) AS kinds,
+    ARRAY(
+        SELECT i.value FROM identifier i WHERE i.bucket = a.bucket AND i.person = a.person
+        ORDER BY i.kind, i.value
+    ) AS hashes"""
 
 _FIND = f"""
 SELECT {_COLUMNS}

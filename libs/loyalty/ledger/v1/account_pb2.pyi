@@ -46,7 +46,7 @@ class Member(_message.Message):
     none is set. In shorter months it is the last day.
     """
     etag: _builtins.str
-    """Output only. Changes with the billing day and the identifiers; empty in lists."""
+    """Output only. Changes with the billing day and the identifiers."""
     @_builtins.property
     def enrol_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When the membership counts from."""

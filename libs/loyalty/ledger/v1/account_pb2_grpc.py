@@ -88,8 +88,8 @@ class AccountServiceServicer:
         """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
         Idempotent by `request_id`, like every writing method of `LedgerService`.
-        Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
-        IDENTIFIER_EXISTS.
+        Refusals: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+        EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,10 +135,10 @@ class AccountServiceServicer:
 
         Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
         given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
-        Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
-        CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
-        `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
-        index from 0.
+        Refusals of rows: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+        EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS, CURRENCY_NOT_FOUND,
+        EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`), POINTS_OVERFLOW; metadata
+        `operation` is the opening balance's index from 0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,8 +42,8 @@ class AccountServiceStub:
     """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
     Idempotent by `request_id`, like every writing method of `LedgerService`.
-    Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
-    IDENTIFIER_EXISTS.
+    Refusals: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+    EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
     """
     GetMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.GetMemberRequest, _account_pb2.Member]
     """Answers one member.
@@ -73,10 +73,10 @@ class AccountServiceStub:
 
     Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
     given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
-    Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
-    CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
-    `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
-    index from 0.
+    Refusals of rows: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+    EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS, CURRENCY_NOT_FOUND,
+    EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`), POINTS_OVERFLOW; metadata
+    `operation` is the opening balance's index from 0.
     """
     EraseMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.EraseMemberRequest, _account_pb2.EraseMemberResponse]
     """Erases the person behind a member, in all programs of the organization: the id, the ids merged
@@ -107,8 +107,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
     Idempotent by `request_id`, like every writing method of `LedgerService`.
-    Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
-    IDENTIFIER_EXISTS.
+    Refusals: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+    EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
     """
     GetMember: _aio.UnaryUnaryMultiCallable[_account_pb2.GetMemberRequest, _account_pb2.Member]  # type: ignore[assignment]
     """Answers one member.
@@ -138,10 +138,10 @@ class AccountServiceAsyncStub(AccountServiceStub):
 
     Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
     given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
-    Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
-    CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
-    `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
-    index from 0.
+    Refusals of rows: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+    EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS, CURRENCY_NOT_FOUND,
+    EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`), POINTS_OVERFLOW; metadata
+    `operation` is the opening balance's index from 0.
     """
     EraseMember: _aio.UnaryUnaryMultiCallable[_account_pb2.EraseMemberRequest, _account_pb2.EraseMemberResponse]  # type: ignore[assignment]
     """Erases the person behind a member, in all programs of the organization: the id, the ids merged
@@ -175,8 +175,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Enrols a member and opens its account. The entry ENROLLED begins its history.
 
         Idempotent by `request_id`, like every writing method of `LedgerService`.
-        Refusals: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE,
-        IDENTIFIER_EXISTS.
+        Refusals: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+        EFFECTIVE_TIME_IN_FUTURE, MEMBER_EXISTS, PROGRAM_INACTIVE.
         """
 
     @_abc_1.abstractmethod
@@ -230,10 +230,10 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
         given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
-        Refusals of rows: REQUEST_ID_REUSED, EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS,
-        CURRENCY_NOT_FOUND, EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`,
-        `identifiers`), POINTS_OVERFLOW, IDENTIFIER_EXISTS; metadata `operation` is the opening balance's
-        index from 0.
+        Refusals of rows: REQUEST_ID_REUSED, IDENTIFIER_EXISTS, LIMIT_REACHED (`identifiers`),
+        EFFECTIVE_TIME_IN_FUTURE, MEMBER_FROZEN, MEMBER_EXISTS, CURRENCY_NOT_FOUND,
+        EXPIRY_STRATEGY_NOT_FOUND, LIMIT_REACHED (`points.maximum_balance`), POINTS_OVERFLOW; metadata
+        `operation` is the opening balance's index from 0.
         """
 
     @_abc_1.abstractmethod
