@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.refusals import MemberNotFound
 from services.ledger.domain import counters
-from services.ledger.domain.account import Account
+from services.ledger.domain.account import Account, State
 from services.ledger.domain.counters import Window
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import CounterNotFound
@@ -55,6 +55,19 @@ async def read_accounts(
     if not keys:
         return {}
     reads = await _settled_reads(context, set(keys.values()), windows)
+    gone = [
+        name
+        for name, key in keys.items()
+        if key in reads and reads[key].view.state is State.ERASED
+    ]
+    if gone:
+        # What is remembered of an erased person leads to nobody: ask the directory again.
+        for name in gone:
+            context.environment.addresses.forget(name)
+            del keys[name]
+        found = await addresses(context, gone)
+        keys.update(found)
+        reads.update(await _settled_reads(context, set(found.values()), windows))
     return {
         name.member: reads[key]
         for name, key in keys.items()
