@@ -159,7 +159,8 @@ class Lot:
     claim: int = 0
     # The instant of expiry that the member was told of.
     noticed_time: datetime | None = None
-    # While it is pending: the terms that its expiry is found by when it matures early.
+    # Of a lot that was made pending: what its expiry is found by when it matures early. `FIXED` has
+    # its months in `inactivity_months`, `DATE` its day's ordinal in `expiry_days`.
     expiry_days: int | None = None
     expiry_round: int | None = None
     # The lot that it was moved from: bucket, account, sequence.

@@ -1,8 +1,11 @@
 """What callers ask of an account: operations, and the command that carries them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
+from services.ledger.domain.account import AccountKey, Entry, Lot
 from services.ledger.domain.counters import Window
 from services.ledger.domain.identifiers import Identifier
 
@@ -108,6 +111,38 @@ class ReleaseHold:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivatePending:
+    """Make pending points spendable: of a posting, of a lot, or all of a currency.
+
+    `given` says which entries the posting has: its account, the first and the last sequence; None
+    where there is no such posting.
+    """
+
+    currency: str = ""
+    posting: str = ""
+    given: tuple[AccountKey, int, int] | None = None
+    lot: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """Take back or give back what a posting did: all that is left, `points`, or parts of entries.
+
+    `account` is where the posting is, `entries` are those of the posting, `lots` those of that
+    account that they drew from.
+    """
+
+    posting: str
+    account: AccountKey
+    entries: tuple[Entry, ...]
+    points: int = 0
+    parts: tuple[tuple[int, int], ...] = ()
+    by_operator: bool = True
+    reason: str = ""
+    lots: Mapping[int, Lot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     """Let no points move until it is unfrozen."""
 
@@ -121,6 +156,16 @@ class Unfreeze:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class TransferPoints:
+    """Give points to another member."""
+
+    recipient: str
+    points: int
+    currency: str = ""
+    reason: str = ""
+
+
 Operation = (
     Earn
     | Redeem
@@ -132,8 +177,11 @@ Operation = (
     | CreateHold
     | CaptureHold
     | ReleaseHold
+    | ActivatePending
+    | Reverse
     | Freeze
     | Unfreeze
+    | TransferPoints
 )
 
 
@@ -170,7 +218,7 @@ class Command:
     def needs_lots(self) -> bool:
         """Whether an operation may draw from lots."""
         for operation in self.operations:
-            if isinstance(operation, (Redeem, WriteOff)):
+            if isinstance(operation, (Redeem, WriteOff, TransferPoints)):
                 return True
             if isinstance(operation, Adjust) and operation.points < 0:
                 return True

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from kernel.refusals import Refusal
 from services.ledger.domain import counters, holds
 from services.ledger.domain.account import Account, Kind, Posting, State
+from services.ledger.domain.activation import activate
 from services.ledger.domain.commands import (
+    ActivatePending,
     Adjust,
     CaptureHold,
     Command,
@@ -17,6 +19,7 @@ from services.ledger.domain.commands import (
     Import,
     Redeem,
     ReleaseHold,
+    Reverse,
     Unfreeze,
     WriteOff,
 )
@@ -33,6 +36,7 @@ from services.ledger.domain.refusals import (
     MemberFrozen,
     VersionChanged,
 )
+from services.ledger.domain.reversals import reverse
 from services.ledger.domain.spending import redeem
 
 
@@ -157,6 +161,8 @@ _OPERATIONS: dict[type, Callable[..., None]] = {
     CreateHold: holds.create,
     CaptureHold: holds.capture,
     ReleaseHold: holds.release,
+    ActivatePending: activate,
+    Reverse: reverse,
     Freeze: freeze,
     Unfreeze: unfreeze,
 }

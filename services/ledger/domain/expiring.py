@@ -17,7 +17,7 @@ def expire_lots(fold: Fold, lots: Sequence[Lot], instant: datetime) -> None:
         balance = fold.balance(currency)
         before = four(balance)
         draws: list[tuple[int, int]] = []
-        for lot in sorted(by_currency[currency], key=lambda lot: (lot.earn_time, lot.sequence)):
+        for lot in sorted(by_currency[currency], key=fold.order):
             points = lot.free
             fold.expire(lot, points)
             balance.available -= points

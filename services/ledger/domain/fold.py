@@ -149,11 +149,10 @@ class Fold:
     ) -> Lot:
         """Make the lot of the next entry."""
         account = self.account
-        identifier: UUID = ids.uuid7(self.now, account.bucket, self.random62())
         pending = mature_time > self.now
         lot = Lot(
             sequence=account.sequence + 1,
-            id=identifier,
+            id=self.new_id(),
             currency=currency.number,
             points=points,
             free=points,
@@ -166,12 +165,14 @@ class Fold:
             inactivity_months=policy.months if policy.kind is ExpiryKind.INACTIVITY else 0,
             fresh=True,
         )
-        if pending and policy.kind is ExpiryKind.FIXED:
-            # What its expiry is found by, should it mature early.
-            lot.inactivity_months, lot.expiry_days = policy.months, policy.days
-            lot.expiry_round = policy.round_to
+        if pending:
+            _keep_terms(lot, policy)
         self.put_lot(lot)
         return lot
+
+    def new_id(self) -> UUID:
+        """An id for a lot."""
+        return ids.uuid7(self.now, self.account.bucket, self.random62())
 
     def put_lot(self, lot: Lot) -> None:
         """Keep the lot of the next entry, whose sequence it has."""
@@ -183,7 +184,7 @@ class Fold:
         account.changed_lots.add(lot.sequence)
         order = self._order.get(lot.currency)
         if order is not None and not lot.pending:
-            insort(order, (self._key(lot), lot.sequence))
+            insort(order, (self.order(lot), lot.sequence))
         if self._undo is not None:
             sequence = lot.sequence
             self._undo.append(lambda: self._forget(sequence))
@@ -359,13 +360,14 @@ class Fold:
         order = self._order.get(currency)
         if order is None:
             order = self._order[currency] = sorted(
-                (self._key(lot), lot.sequence)
+                (self.order(lot), lot.sequence)
                 for lot in self.account.lots.values()
                 if lot.currency == currency and lot.free and not lot.pending
             )
         return order
 
-    def _key(self, lot: Lot) -> tuple[datetime, datetime, int]:
+    def order(self, lot: Lot) -> tuple[datetime, datetime, int]:
+        """Where a lot stands in the order of spending."""
         return expiry.spending_order(lot, self.account.last_activity_time, self.policy.zone)
 
     def _forget(self, sequence: int) -> None:
@@ -381,3 +383,12 @@ def four(balance: Balance) -> tuple[int, int, int, int]:
 def _assign(target: object, values: Mapping[str, object]) -> None:
     for name, value in values.items():
         setattr(target, name, value)
+
+
+def _keep_terms(lot: Lot, policy: Expiry) -> None:
+    """Keep what the expiry of a pending lot is found by, should it mature early."""
+    if policy.kind is ExpiryKind.FIXED:
+        lot.inactivity_months = policy.months
+        lot.expiry_days, lot.expiry_round = policy.days, policy.round_to
+    elif policy.kind is ExpiryKind.DATE and policy.date is not None:
+        lot.expiry_days = policy.date.toordinal()

@@ -12,8 +12,11 @@ Returned = Sequence[tuple[Lot, int]]
 """Lots and how many points came back to the free part of each."""
 
 
-def came_back(fold: Fold, returned: Returned) -> None:
-    """Points were put back into lots by a command: claims first, then expiry, then debt."""
+def came_back(fold: Fold, returned: Returned, *, repays: bool = True) -> None:
+    """Points were put back into lots by a command: claims first, then expiry, then debt.
+
+    Without `repays` the caller repays debt itself, when it has done everything.
+    """
     meet_claims(fold, returned)
     assert fold.posting is not None
     dead: dict[datetime, list[Lot]] = {}
@@ -25,7 +28,7 @@ def came_back(fold: Fold, returned: Returned) -> None:
             fold.due_at(notice_time(fold, lot) or instant)
     for instant in sorted(dead):
         expire_lots(fold, dead[instant], instant)
-    for currency in sorted({lot.currency for lot, _ in returned}):
+    for currency in sorted({lot.currency for lot, _ in returned}) if repays else ():
         repay(fold, currency)
 
 

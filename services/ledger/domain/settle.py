@@ -36,8 +36,9 @@ def settle(fold: Fold) -> list[Posting]:
             _mature(fold, lot)
         for hold in sorted(due.lapsed.get(instant, ()), key=lambda hold: hold.sequence):
             lapse(fold, hold)
-        expire_lots(fold, due.expired.get(instant, ()), instant)
+        dead = due.expired.get(instant, ())
         for currency in sorted(fold.account.balances):
+            expire_lots(fold, [lot for lot in dead if lot.currency == currency], instant)
             repay(fold, currency)
         notices.give(fold, due.noticed.get(instant, ()))
         # What was due may have been taken meanwhile: by a claim, or to repay debt.

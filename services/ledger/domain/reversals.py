@@ -1,0 +1,316 @@
+"""Taking back earnings and what they counted, and giving back redemptions, up to the original.
+
+What an earning gave is taken from its own lot first: what is pending or free of it, then what of it
+repaid debt (which is owed again), then what of it expired counts as gone. The rest is taken by
+`returns.policy`, and what cannot be taken stays a claim on the lot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kernel import calendar
+from kernel.refusals import FieldViolation, InvalidField
+from services.ledger.domain.account import AccountKey, Balance, Entry, Kind, Lot
+from services.ledger.domain.commands import Reverse
+from services.ledger.domain.config import POINTS_MAX, ExpiryKind, ReturnsPolicy
+from services.ledger.domain.fold import Fold, four
+from services.ledger.domain.refusals import (
+    NotReversible,
+    PointsOverflow,
+    ReversalExceeds,
+    SettingOff,
+)
+from services.ledger.domain.repayment import came_back, repay
+
+SPENT = frozenset({Kind.REDEEMED, Kind.CAPTURED})
+REVERSIBLE = SPENT | {Kind.EARNED, Kind.COUNTED}
+
+Parts = list[tuple[Entry, int]]
+
+
+def reverse(fold: Fold, operation: Reverse) -> None:
+    """Take back or give back what is left of a posting, or parts of it.
+
+    Refusals: NOT_REVERSIBLE, SETTING_OFF, REVERSAL_EXCEEDS, POINTS_OVERFLOW.
+    """
+    found = {entry.sequence: entry for entry in operation.entries if entry.kind in REVERSIBLE}
+    named = {sequence for sequence, _ in operation.parts}
+    if not found or not named <= found.keys():
+        raise NotReversible(operation.posting)
+    spent = any(found[sequence].kind in SPENT for sequence in named or found)
+    if spent and operation.by_operator and not fold.policy.config.redemption_reversal:
+        raise SettingOff("redemption.reversal")
+    currencies = set()
+    for entry, points in _parts(fold, operation, found):
+        fold.reverse((*operation.account, entry.sequence), points)
+        if entry.kind is Kind.COUNTED:
+            _count_back(fold, operation, entry, points)
+            continue
+        assert entry.currency is not None
+        currencies.add(entry.currency)
+        if entry.kind is Kind.EARNED:
+            _take_back(fold, operation, entry, points)
+        else:
+            _restore(fold, operation, entry, points)
+    for currency in sorted(currencies):
+        repay(fold, currency)
+
+
+def left_of(fold: Fold, account: AccountKey, entry: Entry) -> int:
+    """How much of an entry was not reversed yet."""
+    whole = entry.counter_change or 0 if entry.kind is Kind.COUNTED else entry.points
+    return abs(whole) - fold.account.reversed.get((*account, entry.sequence), 0)
+
+
+def _parts(fold: Fold, operation: Reverse, found: dict[int, Entry]) -> Parts:
+    lefts = [(entry, left_of(fold, operation.account, entry)) for entry in found.values()]
+    if operation.parts:
+        by_sequence = {entry.sequence: left for entry, left in lefts}
+        for sequence, points in operation.parts:
+            if points > by_sequence[sequence]:
+                raise ReversalExceeds(by_sequence[sequence], points)
+        return [(found[sequence], points) for sequence, points in operation.parts]
+    if not operation.points:
+        if not any(left for _, left in lefts):
+            raise ReversalExceeds(0, 1)
+        return [(entry, left) for entry, left in lefts if left]
+    lefts = [(entry, left) for entry, left in lefts if entry.kind is not Kind.COUNTED]
+    if len({entry.currency for entry, _ in lefts}) > 1:
+        raise InvalidField(FieldViolation("points", "the posting has points of several currencies"))
+    most, wanted = sum(left for _, left in lefts), operation.points
+    if wanted > most:
+        raise ReversalExceeds(most, wanted)
+    parts: Parts = []
+    for entry, left in lefts:
+        taken = min(left, wanted)
+        wanted -= taken
+        if taken:
+            parts.append((entry, taken))
+    return parts
+
+
+def _count_back(fold: Fold, operation: Reverse, original: Entry, points: int) -> None:
+    """Set a counter back on the day on which it counted."""
+    assert original.counter is not None
+    change = -points if (original.counter_change or 0) > 0 else points
+    fold.count(original.counter, original.effective_time, change)
+    entry = fold.entry(
+        Kind.COUNT_REVERSED, None, None, (0, 0, 0, 0), effective_time=original.effective_time
+    )
+    entry.counter, entry.counter_change = original.counter, change
+    entry.related, entry.reason = _related(fold, operation, original), operation.reason or None
+    fold.seal(entry)
+
+
+# Earnings
+
+
+def _take_back(fold: Fold, operation: Reverse, original: Entry, points: int) -> None:
+    currency = original.currency
+    assert currency is not None
+    lots = _lots_of(fold, operation.account, original.sequence)
+    balance = fold.balance(currency)
+    before = four(balance)
+    draws, pending = _take_own(fold, lots, points)
+    owned = sum(taken for _, taken in draws)
+    left = points - owned
+    debt = _owe_again(fold, lots, left)
+    left -= debt
+    expired = _count_gone(fold, lots, left)
+    left -= expired
+    policy = fold.policy.config.returns_policy
+    available = owned - pending
+    if policy is not ReturnsPolicy.OWN_LOTS_ONLY and left:
+        others = fold.draw(currency, min(left, balance.available - available))
+        draws.extend(others)
+        taken = sum(drawn for _, drawn in others)
+        available += taken
+        left -= taken
+    if policy is ReturnsPolicy.ALLOW_DEBT:
+        more = _room(fold, balance.debt + debt, left)
+        debt += more
+        left -= more
+    _book(balance, available, pending, debt)
+    fold.count(-1 - currency, original.effective_time, -(available + pending + debt))
+    entry = fold.entry(Kind.EARNING_REVERSED, balance, currency, before, points)
+    entry.draws = tuple(draws)
+    entry.related = _related(fold, operation, original, lots)
+    entry.reason = operation.reason or None
+    entry.unrecovered, entry.expired = left or None, expired or None
+    if left and lots:
+        fold.amend(lots[0], claim=lots[0].claim + left)
+    for sequence, _ in draws:
+        fold.name(fold.account.lots[sequence])
+    fold.seal(entry)
+
+
+def _take_own(fold: Fold, lots: Sequence[Lot], points: int) -> tuple[list[tuple[int, int]], int]:
+    """Take what its own lots have; the draws, and how much of it was pending."""
+    draws: list[tuple[int, int]] = []
+    pending = 0
+    for lot in lots:
+        taken = min(lot.free, points)
+        if taken:
+            fold.take(lot, taken)
+            draws.append((lot.sequence, taken))
+            pending += taken if lot.pending else 0
+            points -= taken
+    return draws, pending
+
+
+def _owe_again(fold: Fold, lots: Sequence[Lot], points: int) -> int:
+    """Debt that its own lots repaid is owed again."""
+    owed = 0
+    for lot in lots:
+        again = min(lot.repaid, points - owed)
+        if again:
+            fold.amend(lot, repaid=lot.repaid - again)
+            owed += again
+    return owed
+
+
+def _count_gone(fold: Fold, lots: Sequence[Lot], points: int) -> int:
+    """What of its own lots expired is gone, and is taken from nothing else."""
+    expired = 0
+    for lot in lots:
+        gone = min(lot.expired, points - expired)
+        if gone:
+            fold.gone(lot, -gone)
+            expired += gone
+    return expired
+
+
+def _room(fold: Fold, debt: int, points: int) -> int:
+    floor = fold.policy.config.debt_floor
+    room = points if floor is None else min(points, max(0, floor - debt))
+    if debt + room > POINTS_MAX:
+        raise PointsOverflow
+    return room
+
+
+def _book(balance: Balance, available: int, pending: int, debt: int) -> None:
+    balance.available -= available
+    balance.pending -= pending
+    balance.debt += debt
+    balance.earning_reversed += available + pending + debt
+
+
+# Redemptions
+
+
+def _restore(fold: Fold, operation: Reverse, original: Entry, points: int) -> None:
+    """Put points back into the lots that they came from, the last drawn first."""
+    balance = fold.account.balance(original.currency or 0)
+    if balance.net() + points > POINTS_MAX:
+        raise PointsOverflow
+    before = fold.account.reversed[*operation.account, original.sequence] - points
+    here = operation.account == (fold.account.bucket, fold.account.id)
+    days = fold.policy.config.reversal_grace_days
+    in_time: list[tuple[Lot, int]] = []
+    late: list[tuple[Lot, int]] = []
+    returned: list[tuple[Lot, int]] = []
+    for sequence, drawn in _last_drawn(original, before, points):
+        if not here:
+            returned.append((_remake(fold, operation, original, sequence, drawn), drawn))
+            continue
+        lot = fold.account.lots[sequence]
+        dead = days and fold.expires(lot) <= fold.now
+        (late if dead else in_time).append((lot, drawn))
+        returned.append((lot, drawn))
+    _put_back(fold, operation, original, in_time)
+    if late:
+        until = calendar.days_after(fold.now, days, fold.policy.zone)
+        for lot, _ in late:
+            fold.amend(lot, expiry_kind=ExpiryKind.FIXED, expire_time=until)
+        _put_back(fold, operation, original, late, grace=True)
+    came_back(fold, returned, repays=False)
+
+
+def _last_drawn(original: Entry, before: int, points: int) -> list[tuple[int, int]]:
+    """Which lots give back so many points after `before` of them came back already."""
+    draws = []
+    for sequence, drawn in reversed(original.draws):
+        skipped = min(drawn, before)
+        before -= skipped
+        taken = min(drawn - skipped, points)
+        points -= taken
+        if taken:
+            draws.append((sequence, taken))
+    return draws
+
+
+def _put_back(
+    fold: Fold,
+    operation: Reverse,
+    original: Entry,
+    returned: Sequence[tuple[Lot, int]],
+    *,
+    grace: bool = False,
+) -> None:
+    """Enter what came back to lots; with `grace` the entry says until when they live."""
+    if not returned:
+        return
+    assert original.currency is not None
+    balance = fold.balance(original.currency)
+    before = four(balance)
+    for lot, points in returned:
+        fold.give_back(lot, points)
+        fold.name(lot)
+        balance.available += points
+        balance.redemption_restored += points
+    points = sum(drawn for _, drawn in returned)
+    entry = fold.entry(Kind.REDEMPTION_RESTORED, balance, original.currency, before, points)
+    entry.draws = tuple((lot.sequence, drawn) for lot, drawn in returned)
+    entry.related, entry.reason = original.sequence, operation.reason or None
+    if grace:
+        entry.expire_time = returned[0][0].expire_time
+    fold.seal(entry)
+
+
+def _remake(fold: Fold, operation: Reverse, original: Entry, sequence: int, points: int) -> Lot:
+    """Points of a lot of the account that was merged into this one, or joined it: a lot anew."""
+    assert original.currency is not None
+    source = operation.lots[sequence]
+    origin = (*operation.account, sequence)
+    claim, claimed = source.claim, _lots_of(fold, operation.account, sequence)
+    for lot in claimed:
+        # The claim moved here with the lot, and is met by what comes back to any part of it.
+        claim = min(lot.claim, points)
+        fold.amend(lot, claim=lot.claim - claim)
+    balance = fold.balance(original.currency)
+    before = four(balance)
+    lot = replace(
+        source, sequence=fold.account.sequence + 1, id=fold.new_id(), points=points, free=points,
+        held=0, pending=False, expired=0, expired_change=0, repaid=0, claim=claim, fresh=True,
+        noticed_time=None, origin=origin,
+    )  # fmt: skip
+    fold.put_lot(lot)
+    balance.available += points
+    balance.redemption_restored += points
+    entry = fold.entry(Kind.REDEMPTION_RESTORED, balance, original.currency, before, points)
+    entry.lot, entry.mature_time = lot.sequence, lot.mature_time
+    entry.expire_time, entry.expiry_kind = lot.expire_time, lot.expiry_kind
+    entry.inactivity_months, entry.unrecovered = lot.inactivity_months, claim or None
+    entry.expiry_days, entry.expiry_round = lot.expiry_days, lot.expiry_round
+    entry.reason = operation.reason or None
+    fold.name(lot)
+    fold.seal(entry)
+    return lot
+
+
+def _lots_of(fold: Fold, account: AccountKey, sequence: int) -> list[Lot]:
+    """The lot that an entry made, or what of it was moved into this account."""
+    if account == (fold.account.bucket, fold.account.id):
+        lot = fold.account.lots.get(sequence)
+        return [] if lot is None else [lot]
+    origin = (*account, sequence)
+    return [lot for lot in fold.account.lots.values() if lot.origin == origin]
+
+
+def _related(
+    fold: Fold, operation: Reverse, original: Entry, lots: Sequence[Lot] = ()
+) -> int | None:
+    """The entry of this account that is reversed, or that brought its lot here."""
+    if operation.account == (fold.account.bucket, fold.account.id):
+        return original.sequence
+    return lots[0].sequence if lots else None
