@@ -21,6 +21,9 @@ _NUMBERS = struct.Struct(">" + "Iq" * 23)
 _POSTING = struct.Struct(">" + "Iq" * 4)
 _LENGTH = struct.Struct(">I")
 _PAIR = struct.Struct(">qq")
+_INTEGER = struct.Struct(">q")
+_FURTHER_FIELDS = 7
+_NOTHING_FURTHER = (None,) * _FURTHER_FIELDS
 _EMPTY = _LENGTH.pack(0)
 _ACCOUNT = struct.Struct(">IqIq")
 
@@ -54,6 +57,8 @@ def _pairs(pairs: tuple[tuple[int, int], ...]) -> bytes:
 
 def content_digest(posting: Posting) -> bytes:
     """What a posting says besides its entries."""
+    addressee = posting.addressee
+    further = b"" if addressee is None else _ACCOUNT.pack(8, addressee[0], 8, addressee[1])
     return hashlib.sha256(
         FORMAT
         + _POSTING.pack(
@@ -70,12 +75,14 @@ def content_digest(posting: Posting) -> bytes:
         + _field(posting.digest)
         + _text(posting.actor)
         + _text(posting.reference)
+        + further
     ).digest()
 
 
 def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
     """The digest of an entry, chained to the one before it."""
     change, after = entry.change, entry.after
+    further = _further(entry)
     numbers = _NUMBERS.pack(
         *(8, entry.sequence, 8, entry.kind, 8, _number(entry.currency), 8, entry.points),
         *(8, change[0], 8, change[1], 8, change[2], 8, change[3]),
@@ -84,8 +91,8 @@ def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
         *(8, _number(entry.lot), 8, _number(entry.counter), 8, _number(entry.counter_change)),
         *(8, _time(entry.mature_time), 8, _time(entry.expire_time)),
         *(8, _number(entry.expiry_kind), 8, _number(entry.inactivity_months)),
-        # The number of fields that follow, so that a later format can add some.
-        *(8, 5),
+        # The number of fields that follow: more where an entry says what few do.
+        *(8, 5 if further is None else 5 + _FURTHER_FIELDS),
     )
     return hashlib.sha256(
         b"".join(
@@ -98,6 +105,24 @@ def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
                 _field(entry.source),
                 _text(entry.reason),
                 _field(content),
+                further or b"",
             )
         )
     ).digest()
+
+
+def _further(entry: Entry) -> bytes | None:
+    """What only some entries say; None where none of it is said."""
+    bucket, account = entry.counterpart or (None, None)
+    numbers = (
+        entry.related,
+        entry.unrecovered,
+        entry.expired,
+        bucket,
+        account,
+        entry.expiry_days,
+        entry.expiry_round,
+    )
+    if numbers == _NOTHING_FURTHER:
+        return None
+    return b"".join([_LENGTH.pack(8) + _INTEGER.pack(_number(number)) for number in numbers])
