@@ -86,6 +86,34 @@ class ServiceSettings(BaseSettings):
         return self
 
 
+class CallsLedger(ServiceSettings):
+    """Settings of a service that calls the ledger."""
+
+    ledger_port: int = Field(default=50051, ge=1, le=65535)
+    """Loopback port of the ledger where `ledger_address` says no other."""
+
+    ledger_address: str = ""
+    """Address of the ledger, such as `ledger:50051`."""
+
+    def ledger_target(self) -> str:
+        """Where the ledger is."""
+        return self.ledger_address or f"127.0.0.1:{self.ledger_port}"
+
+
+class CallsTiers(ServiceSettings):
+    """Settings of a service that calls the tiers."""
+
+    tiers_port: int = Field(default=50053, ge=1, le=65535)
+    """Loopback port of the tiers where `tiers_address` says no other."""
+
+    tiers_address: str = ""
+    """Address of the tiers, such as `tiers:50053`."""
+
+    def tiers_target(self) -> str:
+        """Where the tiers are."""
+        return self.tiers_address or f"127.0.0.1:{self.tiers_port}"
+
+
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from chassis.settings import ServiceSettings
+from chassis.settings import CallsLedger, CallsTiers
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(CallsLedger, CallsTiers):
     """What the gateway may be told, each as `LOYALTY_` and the field's name in capitals."""
 
     http_port: int = Field(default=8080, ge=0, le=65535)
@@ -16,23 +16,11 @@ class GatewaySettings(ServiceSettings):
     gateway_port: int = Field(default=50050, ge=0, le=65535)
     """Port of the gateway's own gRPC services; 0 takes a free one."""
 
-    ledger_port: int = Field(default=50051, ge=1, le=65535)
-    """Loopback port of the ledger where `ledger_address` says no other."""
-
-    ledger_address: str = ""
-    """Address of the ledger, such as `ledger:50051`."""
-
     rules_port: int = Field(default=50052, ge=1, le=65535)
     """Loopback port of the rules where `rules_address` says no other."""
 
     rules_address: str = ""
     """Address of the rules, such as `rules:50052`."""
-
-    tiers_port: int = Field(default=50053, ge=1, le=65535)
-    """Loopback port of the tiers where `tiers_address` says no other."""
-
-    tiers_address: str = ""
-    """Address of the tiers, such as `tiers:50053`."""
 
     audience_port: int = Field(default=50054, ge=1, le=65535)
     """Loopback port of the audience where `audience_address` says no other."""
@@ -73,8 +61,8 @@ class GatewaySettings(ServiceSettings):
     def targets(self) -> dict[str, str]:
         """The addresses of the other services, by name."""
         return {
-            "ledger": self.ledger_address or f"127.0.0.1:{self.ledger_port}",
+            "ledger": self.ledger_target(),
             "rules": self.rules_address or f"127.0.0.1:{self.rules_port}",
-            "tiers": self.tiers_address or f"127.0.0.1:{self.tiers_port}",
+            "tiers": self.tiers_target(),
             "audience": self.audience_address or f"127.0.0.1:{self.audience_port}",
         }

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from chassis.buckets import ensure_buckets
 from chassis.channels import open_channel
 from chassis.credentials import OwnCredentials
 from chassis.database import ACQUIRE_TIMEOUT_S, Pools, open_pools
@@ -21,7 +22,6 @@ from services.tiers.rpc.clock import ClockServicer
 from services.tiers.rpc.scopes import SCOPES
 from services.tiers.rpc.tiers import TierServicer
 from services.tiers.settings import TiersSettings
-from services.tiers.store.buckets import ensure_buckets
 
 MIGRATIONS = Path(__file__).with_name("store") / "migrations"
 

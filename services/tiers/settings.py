@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from chassis.settings import ServiceSettings
+from chassis.settings import CallsLedger
 
 
-class TiersSettings(ServiceSettings):
+class TiersSettings(CallsLedger):
     """What the tiers may be told besides what every service may."""
 
     tiers_port: int = Field(default=50053, ge=0, le=65535)
@@ -28,15 +28,5 @@ class TiersSettings(ServiceSettings):
     tiers_reads: int = Field(default=8, ge=1, le=256)
     """The most connections that read at once."""
 
-    ledger_port: int = Field(default=50051, ge=1, le=65535)
-    """Loopback port of the ledger where `ledger_address` says no other."""
-
-    ledger_address: str = ""
-    """Address of the ledger, such as `ledger:50051`."""
-
     service_key_path: Path = Path(".loyalty/keys/signing.json")
     """The private key that the tokens of jobs are signed with, a JSON Web Key."""
-
-    def ledger_target(self) -> str:
-        """Where the ledger is."""
-        return self.ledger_address or f"127.0.0.1:{self.ledger_port}"

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from chassis.buckets import BucketsDiffer, ensure_buckets
 from chassis.database import Pools, open_pools
 from kernel.refusals import ProgramNotFound
 from loyalty.ledger.v1 import program_pb2
-from services.ledger.store.buckets import BucketsDiffer, ensure_buckets
 from services.ledger.store.programs import ProgramCache, program_of
 from testkit.postgres import TestDatabase
 from tests.ledger.programs_kit import LedgerUnderTest

@@ -1,19 +1,18 @@
 """What the use cases of the audience service work with."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from chassis.database import Pools
+from chassis.bell import Bell
+from chassis.database import Connection, Pools
 from services.audience.domain.audience import Audience
 from services.audience.peers.ledger import NAME as LEDGER
 from services.audience.peers.ledger import Ledger
 from services.audience.peers.tiers import NAME as TIERS
 from services.audience.peers.tiers import Tiers
 from services.audience.store import audiences
-from services.audience.store.connections import Connection
 from services.audience.store.programs import ProgramRow
 
 _CATALOGUES_MAX = 1_000
@@ -41,7 +40,7 @@ class Progress:
     def __init__(self) -> None:
         self.reached: datetime | None = None
         self.applied = 0
-        self._event = asyncio.Event()
+        self._bell = Bell()
 
     def reach(self, instant: datetime | None) -> None:
         """Everything recorded before `instant` is applied."""
@@ -51,17 +50,11 @@ class Progress:
     def count(self, changes: int) -> None:
         """So many more changes are applied and committed; whoever waits wakes."""
         self.applied += changes
-        self._event.set()
-        self._event = asyncio.Event()
+        self._bell.ring()
 
     async def wait(self, seconds: float) -> None:
         """Until something more is applied, or so many seconds."""
-        event = self._event
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            return
+        await self._bell.wait(seconds)
 
 
 class Catalogue:

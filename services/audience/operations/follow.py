@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from services.audience.domain.profile import Profile, apply_posting
 from services.audience.operations.context import AudienceContext
 from services.audience.peers.ledger import NAME as LEDGER
@@ -16,7 +16,6 @@ from services.audience.peers.ledger import PostingFact
 from services.audience.peers.tiers import NAME as TIERS
 from services.audience.peers.tiers import TierFact
 from services.audience.store import cursors, profiles, programs
-from services.audience.store.connections import Connection
 from services.audience.store.profiles import Key
 from services.audience.store.programs import ProgramRow
 

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from chassis.database import Connection
 from services.audience.domain.audience import Audience, Definition
 from services.audience.domain.criteria import Criterion, Field
-from services.audience.store.connections import Connection
 
 _ALL = """
 SELECT id, display_name, group_id, criteria, version FROM audience WHERE program = $1 ORDER BY id

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from services.audience.store.connections import Connection
+from chassis.database import Connection
 
 _ALL = "SELECT bucket, sequence FROM followed WHERE stream = $1"
 

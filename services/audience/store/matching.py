@@ -5,8 +5,8 @@ The same meaning as `domain.criteria.evaluate`, over all members of a program in
 
 from collections.abc import Sequence
 
+from chassis.database import Connection
 from services.audience.domain.criteria import Criterion, Field
-from services.audience.store.connections import Connection
 from services.audience.store.profiles import STRIDE
 from services.audience.store.programs import ProgramRow
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chassis.database import Connection
 from services.audience.domain.profile import NOTHING, Holding, Profile
-from services.audience.store.connections import Connection
 from services.audience.store.programs import ProgramRow
 
 STRIDE = 4

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.audience.store.connections import Connection
+from chassis.database import Connection
 
 _FIND = "SELECT key, version, currencies FROM program WHERE organization = $1 AND id = $2"
 

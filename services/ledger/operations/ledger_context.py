@@ -1,35 +1,14 @@
 """What the use cases of postings and accounts work with."""
 
-import asyncio
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from chassis.bell import Bell
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.lanes import Lanes
 from services.ledger.operations.reader import Reader
 from services.ledger.store.directory import Name
 from services.ledger.store.programs import Pool
-
-
-class Bell:
-    """Rings when this process committed something, so that its streams need not poll for it."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake everybody who waits."""
-        self._event.set()
-        self._event = asyncio.Event()
-
-    async def wait(self, seconds: float) -> None:
-        """Until the bell rings, or so many seconds."""
-        event = self._event
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            return
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from chassis.database import Connection
 from services.rules.domain.catalogue import CATALOGUE, Category, EventType
 from services.rules.domain.ruleset import (
     EarningRule,
@@ -16,7 +17,7 @@ from services.rules.domain.ruleset import (
     update_rule,
 )
 from services.rules.operations.context import Caller, RulesContext, peer_seconds
-from services.rules.store.connections import Connection, transact
+from services.rules.store.connections import transact
 from services.rules.store.rulesets import locked_version, publish
 
 

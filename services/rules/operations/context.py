@@ -7,13 +7,14 @@ from datetime import datetime
 
 from chassis.call import remaining_seconds
 from chassis.channels import Metadata
+from chassis.database import Connection, Pool
 from kernel.ids import surrogate
 from services.rules.operations.locks import MemberLocks
 from services.rules.operations.programs import Programs
 from services.rules.peers.credentials import Credentials
 from services.rules.peers.ledger import Ledger
 from services.rules.peers.tiers import Tiers
-from services.rules.store.connections import Connection, Pool, transact
+from services.rules.store.connections import transact
 from services.rules.store.rulesets import RulesetCache, insert_program
 
 PEER_SECONDS_MAX = 5.0

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from chassis.database import Connection
 from kernel.refusals import Refusal
 from services.rules.domain.evaluate import Judgement, TierRate, judge, with_visit
 from services.rules.domain.events import Examined, Visit, examine
@@ -13,7 +14,7 @@ from services.rules.domain.ruleset import Ruleset
 from services.rules.operations.context import Caller, RulesContext
 from services.rules.operations.outcomes import Asked, Outcome, Result
 from services.rules.peers.ledger import post_bytes
-from services.rules.store.connections import Connection, Raced, transact
+from services.rules.store.connections import Raced, transact
 from services.rules.store.events import (
     LoggedEvent,
     State,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from chassis.database import Connection
 from chassis.logs import logger
 from kernel.refusals import NotSandbox, Refusal
 from services.rules.domain.events import Event
@@ -12,7 +13,7 @@ from services.rules.operations.outcomes import Outcome
 from services.rules.operations.submit import resume_events
 from services.rules.peers.credentials import ACTOR
 from services.rules.peers.event_message import event_of_content
-from services.rules.store.connections import Connection, transact
+from services.rules.store.connections import transact
 from services.rules.store.events import Unfinished, take_due
 
 BATCH = 500

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chassis.call import remaining_seconds
+from chassis.database import Connection
 from chassis.refusals import DeadlinePassed
 from kernel.refusals import Refusal
 from services.rules.domain.catalogue import PURCHASE
@@ -26,7 +27,7 @@ from services.rules.operations.outcomes import (
 )
 from services.rules.operations.standings import Standings
 from services.rules.peers.ledger import Posted
-from services.rules.store.connections import Connection, transact
+from services.rules.store.connections import transact
 from services.rules.store.events import LoggedEvent, State, find_events, finish_events
 
 _DECISIONS_MAX = 5

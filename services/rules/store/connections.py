@@ -1,17 +1,11 @@
 """What the statements here run on, and what a broken transaction means."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import asyncpg
 
-from chassis.database import ACQUIRE_TIMEOUT_S
-
-# Quoted: asyncpg's classes are generic in its stubs only.
-Connection: TypeAlias = (
-    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-)
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 
 _Result = TypeVar("_Result")
 _ATTEMPTS = 5

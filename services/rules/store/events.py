@@ -8,10 +8,10 @@ from enum import IntEnum
 
 import asyncpg
 
+from chassis.database import Connection
 from kernel.refusals import Refusal
 from services.rules.domain.evaluate import Step
 from services.rules.domain.refusals import passed_on
-from services.rules.store.connections import Connection
 
 
 class State(IntEnum):

@@ -6,9 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 from services.rules.domain.ruleset import EarningRule, Rounding, Ruleset
-from services.rules.store.connections import Connection, Pool
 
 _KEY = "SELECT key FROM program WHERE organization = $1 AND id = $2"
 _INSERT_PROGRAM = """

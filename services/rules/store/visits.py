@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from chassis.database import Connection
 from services.rules.domain.events import Visit
-from services.rules.store.connections import Connection
 
 # In the order of the key, so that two transactions never wait for each other's rows.
 _CLAIM = """

@@ -1,42 +1,21 @@
 """What the use cases of the tiers work with."""
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from chassis.bell import Bell
 from chassis.credentials import OwnCredentials
+from chassis.database import Pool
 from kernel.ids import bucket_of
 from services.tiers.peers.ledger import Ledger
-from services.tiers.store.connections import Pool
 from services.tiers.store.ladders import Ladders
 
 
 def server_time() -> datetime:
     """The server's clock."""
     return datetime.now(UTC)
-
-
-class Bell:
-    """Rings when this process committed something: its streams need not wait for their poll."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake everybody who waits."""
-        self._event.set()
-        self._event = asyncio.Event()
-
-    async def wait(self, seconds: float) -> None:
-        """Until the bell rings, or so many seconds."""
-        event = self._event
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            return
 
 
 @dataclass(frozen=True, slots=True)

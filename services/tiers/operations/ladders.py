@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chassis.database import Connection
 from kernel.refusals import LimitReached
 from services.tiers.domain.ladder import IMPLICIT, Ladder
 from services.tiers.domain.refusals import LadderExists, LadderNotFound, TierInUse
@@ -18,7 +19,7 @@ from services.tiers.domain.rules import (
 from services.tiers.operations.context import Caller, TiersContext
 from services.tiers.store import changes, ladders, memberships
 from services.tiers.store.changes import Fact
-from services.tiers.store.connections import Connection, reading, writing
+from services.tiers.store.connections import reading, writing
 from services.tiers.store.ladders import InForce, Program
 
 

@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from chassis.database import Connection
 from services.tiers.domain.ladder import Ladder
 from services.tiers.domain.membership import Move, Reading, Standing, evaluate
 from services.tiers.operations.context import TiersContext
 from services.tiers.store import changes, ladders, memberships
 from services.tiers.store.changes import Fact
-from services.tiers.store.connections import PASSING, Connection
+from services.tiers.store.connections import PASSING
 from services.tiers.store.ladders import InForce, Program
 from services.tiers.store.memberships import Key, Placed
 

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chassis.database import Connection
 from services.tiers.domain.ladder import Ladder
 from services.tiers.operations.context import TiersContext
 from services.tiers.store import changes
 from services.tiers.store.changes import Change, Stretch
-from services.tiers.store.connections import Connection, reading
+from services.tiers.store.connections import reading
 
 PAGE = 500
 POLL_S = 0.1

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from chassis.database import Connection
 from services.tiers.domain.membership import Cause, Move
-from services.tiers.store.connections import Connection
 from services.tiers.store.ladders import InForce, Program
 
 _LOCK_HEADS = """

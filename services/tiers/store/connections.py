@@ -2,17 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
 
 import asyncpg
 
-from chassis.database import ACQUIRE_TIMEOUT_S
-
-# Quoted: asyncpg's classes are generic in its stubs only.
-Connection: TypeAlias = (
-    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-)
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 
 PASSING = (
     asyncpg.DeadlockDetectedError,

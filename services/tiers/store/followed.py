@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from chassis.database import CONNECT_TIMEOUT_S
-from services.tiers.store.connections import Connection
+from chassis.database import CONNECT_TIMEOUT_S, Connection
 
 _READ = "SELECT bucket, sequence FROM followed WHERE stream = $1"
 

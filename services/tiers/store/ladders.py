@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from chassis.database import Connection
 from services.tiers.domain.ladder import Ladder
-from services.tiers.store.connections import Connection
 from services.tiers.store.ladder_json import ladder_from_json, ladder_to_json
 
 CACHED_MAX = 2_000

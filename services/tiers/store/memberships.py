@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from chassis.database import Connection
 from services.tiers.domain.membership import Standing
-from services.tiers.store.connections import Connection
 from services.tiers.store.ladders import InForce, Program
 
 

@@ -1,13 +1,18 @@
-"""How many buckets this database has: fixed when it is created, checked at every start."""
+"""How many buckets a database has: fixed when it is created, checked at every start.
 
-from services.tiers.store.connections import Connection
+The tables `fact` and `head` are those of a service with streams.
+"""
+
+from chassis.database import Connection
 
 # Everything that starts at the same moment against a new database asks for the same row first.
 _STATE_BUCKETS = """
 INSERT INTO fact (name, value) VALUES ('buckets', $1) ON CONFLICT (name) DO NOTHING
 """
 
-_READ_BUCKETS = "SELECT value FROM fact WHERE name = 'buckets'"
+_READ_BUCKETS = """
+SELECT value FROM fact WHERE name = 'buckets'
+"""
 
 _FILL_HEADS = """
 INSERT INTO head (bucket, sequence)
