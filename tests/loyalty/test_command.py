@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +18,31 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 
+from chassis.signing import ensure_key_pair, read_signer
 from loyalty.gateway.v1 import credential_pb2, credential_pb2_grpc
-from loyalty.ledger.v1 import account_pb2, account_pb2_grpc, ledger_pb2, ledger_pb2_grpc
+from loyalty.ledger.v1 import ledger_pb2, ledger_pb2_grpc, proof_pb2, proof_pb2_grpc
 from loyalty.ledger.v1.resources_pb2 import Account, Amounts, Balance, Entry
+from services.ledger.domain.checkpoints import NONE, PURPOSE, Checkpoint, signed_line
 
 ROOT = Path(__file__).parents[2]
+FINDING = ledger_pb2.Finding(row="balance points", field="available", expected="70", stored="75")
 
 
 @dataclass
 class Suite(
     ledger_pb2_grpc.LedgerServiceServicer,
-    account_pb2_grpc.AccountServiceServicer,
+    proof_pb2_grpc.ProofServiceServicer,
     credential_pb2_grpc.CredentialServiceServicer,
 ):
-    """Plays the gateway and the ledger: `members` members, of which `wrong` disagree."""
+    """Plays the gateway and the ledger: `members` members, of which `wrong` disagree.
+
+    A stream breaks once after it verified so many as `breaks`; with `stays_broken` it ever breaks.
+    """
 
     members: int = 2500
     wrong: frozenset[str] = frozenset()
+    breaks: int = 0
+    stays_broken: bool = False
     verified: list[str] = field(default_factory=list)
     issued: list[credential_pb2.IssueTokenRequest] = field(default_factory=list)
     port: int = 0
@@ -44,23 +54,23 @@ class Suite(
             token="the-token", expire_time=Timestamp(seconds=2**32)
         )
 
-    def ListMembers(self, request: account_pb2.ListMembersRequest, context: Any) -> Any:
+    def VerifyProgram(
+        self, request: proof_pb2.VerifyProgramRequest, context: Any
+    ) -> Iterator[proof_pb2.VerifyProgramResponse]:
         assert dict(context.invocation_metadata())["authorization"] == "Bearer the-token"
-        start = int(request.page_token or 0)
-        end = min(self.members, start + request.page_size)
-        return account_pb2.ListMembersResponse(
-            members=[account_pb2.Member(member=f"m-{i}") for i in range(start, end)],
-            next_page_token="" if end == self.members else str(end),
-        )
-
-    def VerifyAccount(self, request: ledger_pb2.VerifyAccountRequest, context: Any) -> Any:
-        self.verified.append(request.member)
-        if request.member not in self.wrong:
-            return ledger_pb2.VerifyAccountResponse(ok=True, entries=3)
-        finding = ledger_pb2.Finding(
-            row="balance points", field="available", expected="70", stored="75"
-        )
-        return ledger_pb2.VerifyAccountResponse(entries=3, findings=[finding])
+        mine = range(request.shard, self.members, request.shards)
+        ahead = [number for number in mine if number >= request.after_account]
+        yield proof_pb2.VerifyProgramResponse(total=len(ahead), account=request.after_account)
+        for number in ahead:
+            if self.breaks and len(self.verified) >= self.breaks:
+                self.breaks = self.breaks if self.stays_broken else 0
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the ledger is started anew")
+            self.verified.append(f"m-{number}")
+            # An account's number is one more than the member's, so that 0 is the beginning.
+            part = proof_pb2.VerifyProgramResponse(accounts=1, entries=3, account=number + 1)
+            if f"m-{number}" in self.wrong:
+                part.disagreeing.add(member=f"m-{number}", findings=[FINDING])
+            yield part
 
     def GetAccount(self, request: ledger_pb2.GetAccountRequest, context: Any) -> Any:
         if request.member != "ada":
@@ -102,7 +112,7 @@ def suite() -> Iterator[Suite]:
     playing = Suite()  # type: ignore[abstract]
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     ledger_pb2_grpc.add_LedgerServiceServicer_to_server(playing, server)
-    account_pb2_grpc.add_AccountServiceServicer_to_server(playing, server)
+    proof_pb2_grpc.add_ProofServiceServicer_to_server(playing, server)
     credential_pb2_grpc.add_CredentialServiceServicer_to_server(playing, server)
     playing.port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -166,8 +176,9 @@ def test_a_member_is_shown_as_json(suite: Suite) -> None:
     assert json.loads(done.stdout)["balances"][0]["available"] == "1234567"
 
 
-def test_verify_reads_every_page_and_verifies_every_member_once(suite: Suite) -> None:
-    done = loyalty(suite, "verify", "sample", "--concurrency", "8")
+@pytest.mark.parametrize("shards", ["1", "3"])
+def test_verify_verifies_every_member_once(suite: Suite, shards: str) -> None:
+    done = loyalty(suite, "verify", "sample", "--concurrency", shards)
 
     assert done.returncode == 0, done.stderr
     assert "accounts 2,500, entries 7,500" in done.stdout
@@ -183,6 +194,54 @@ def test_verify_says_what_disagrees_and_ends_with_one(suite: Suite) -> None:
     line = "balance points, available: 70 follows from the entries, 75 is stored"
     assert sorted(done.stdout.splitlines()) == [f"m-1: {line}", f"m-3: {line}"]
     assert "2 of 5 accounts disagree" in done.stderr
+
+
+def test_verify_goes_on_where_a_stream_broke(suite: Suite) -> None:
+    suite.breaks = 800
+    done = loyalty(suite, "verify", "sample", "--concurrency", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert "accounts 2,500, entries 7,500" in done.stdout
+    assert sorted(suite.verified) == sorted(f"m-{i}" for i in range(2500))
+
+
+def test_an_interrupted_verification_says_where_it_goes_on(suite: Suite) -> None:
+    suite.breaks, suite.stays_broken = 1000, True
+    stopped = loyalty(suite, "verify", "sample")
+    position = re.search(r"--from (\S+)", stopped.stderr)
+    assert position, stopped.stderr
+    before = len(suite.verified)
+    suite.breaks = 0
+    done = loyalty(suite, "verify", "sample", "--from", position[1])
+
+    assert (stopped.returncode, done.returncode) == (4, 0)
+    assert f"accounts {2500 - before:,}" in done.stdout
+    assert sorted(suite.verified) == sorted(f"m-{i}" for i in range(2500))
+
+
+def checkpoint_files(folder: Path) -> tuple[Path, Path]:
+    """A file with a checkpoint of nothing, and the key that signed it."""
+    ensure_key_pair(folder / "key", folder / "key.pub")
+    unsigned = Checkpoint(1, datetime(2026, 1, 1, tzinfo=UTC), NONE, (0,), ()).unsigned()
+    signed = signed_line(unsigned, read_signer(folder / "key").sign(PURPOSE + unsigned))
+    (folder / "checkpoints.jsonl").write_bytes(signed + b"\n")
+    return folder / "checkpoints.jsonl", folder / "key.pub"
+
+
+def test_verify_compares_the_history_with_a_file_of_checkpoints(
+    suite: Suite, tmp_path: Path
+) -> None:
+    file, public = checkpoint_files(tmp_path)
+    options = ("--checkpoints", str(file), "--public-key", str(public))
+    whole = loyalty(suite, "verify", "sample", *options)
+    file.write_bytes(file.read_bytes().replace(b"2026", b"2025"))
+    altered = loyalty(suite, "verify", "sample", *options)
+
+    assert whole.returncode == 0, whole.stderr
+    assert "checkpoints 1, leaves 0; the last one is of 2026-01-01T00:00:00" in whole.stdout
+    assert altered.returncode == 1
+    assert "checkpoints, line 1: its signature is not that of the key" in altered.stdout
+    assert "the history is not the one that was signed" in altered.stderr
 
 
 @pytest.mark.parametrize(
@@ -213,6 +272,24 @@ def test_verify_says_what_disagrees_and_ends_with_one(suite: Suite) -> None:
             4,
             "UNAVAILABLE",
             id="a ledger that is not there",
+        ),
+        pytest.param(("verify", "sample", "--from", "x"), {}, 2, "said", id="no position"),
+        pytest.param(
+            ("verify", "sample", "--checkpoints", "/nowhere"), {}, 2, "together", id="half a proof"
+        ),
+        pytest.param(
+            ("verify", "sample", "--checkpoints", "/nowhere", "--public-key", "/nowhere"),
+            {},
+            2,
+            "No such file",
+            id="a file that is not there",
+        ),
+        pytest.param(
+            ("verify", "sample", "--checkpoints", __file__, "--public-key", __file__),
+            {},
+            2,
+            "no PEM",
+            id="a key that is none",
         ),
     ],
 )

@@ -97,7 +97,8 @@ def verify(
     try:
         checked = asyncio.run(_verify(program, outcome, history, folder))
     except (KeyboardInterrupt, ExceptionGroup) as stopped:
-        err.print(f"stopped; go on with --from {outcome.position()}", soft_wrap=True)
+        if outcome.places != places:
+            err.print(f"stopped; go on with --from {outcome.position()}", soft_wrap=True)
         _print(outcome.lines)
         if isinstance(stopped, ExceptionGroup):
             # What went wrong first is what there is to say.
