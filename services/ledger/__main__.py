@@ -11,30 +11,37 @@ from pathlib import Path
 from babel.numbers import list_currencies
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chassis.bell import Bell
+from chassis.buckets import ensure_buckets
 from chassis.database import ACQUIRE_TIMEOUT_S, Pools, engine, open_pools
 from chassis.identity import TokenVerifier, read_verifier
 from chassis.memory import spare_collections
 from chassis.migrations import migrate
 from chassis.serve import run_service
 from chassis.server import Server, build_server
+from chassis.settings import WrongSettings
+from chassis.signing import KeyUnusable, read_signer
 from kernel.ids import surrogate
 from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
 from loyalty.ledger.v1.account_pb2_grpc import add_AccountServiceServicer_to_server
 from loyalty.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from loyalty.ledger.v1.program_pb2_grpc import add_ProgramServiceServicer_to_server
+from loyalty.ledger.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 from services.ledger.domain.programs import Known
-from services.ledger.jobs import settlement
+from services.ledger.jobs import checkpoints, settlement
+from services.ledger.operations.checkpoints import Keeper, ProofContext
 from services.ledger.operations.context import ProgramContext, Settler
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.lanes import Lanes
-from services.ledger.operations.ledger_context import Bell, LedgerContext
+from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.rpc.clock import ClockServicer
 from services.ledger.rpc.ledger import LedgerServicer
 from services.ledger.rpc.members import AccountServicer
 from services.ledger.rpc.programs import ProgramServicer
+from services.ledger.rpc.proof import ProofServicer
 from services.ledger.rpc.scopes import SCOPES
 from services.ledger.settings import LedgerSettings
-from services.ledger.store.buckets import ensure_buckets
+from services.ledger.store.checkpoint_file import CheckpointFile
 from services.ledger.store.programs import ProgramCache
 
 MIGRATIONS = Path(__file__).with_name("store") / "migrations"
@@ -66,6 +73,20 @@ def program_context(
     )
 
 
+def proof_context(settings: LedgerSettings, programs: ProgramContext) -> ProofContext:
+    """What the use cases of checkpoints work with. Raises WrongSettings for a key that is none."""
+    keeper = None
+    if settings.checkpoint_path is not None and settings.checkpoint_key_path is not None:
+        try:
+            signer = read_signer(settings.checkpoint_key_path)
+        except KeyUnusable as error:
+            raise WrongSettings(f"LOYALTY_CHECKPOINT_KEY_PATH: {error}") from None
+        keeper = Keeper(CheckpointFile(settings.checkpoint_path), signer)
+    return ProofContext(
+        programs.engine, programs.reads, settings.ledger_buckets, programs.clock, keeper
+    )
+
+
 def build(
     settings: LedgerSettings,
     programs: ProgramContext,
@@ -90,6 +111,11 @@ def build(
                 add_AccountServiceServicer_to_server,
                 AccountServicer(programs, ledger),
                 "loyalty.ledger.v1.AccountService",
+            ),
+            (
+                add_ProofServiceServicer_to_server,
+                ProofServicer(ledger, proof_context(settings, programs)),
+                "loyalty.ledger.v1.ProofService",
             ),
             (
                 add_ClockServiceServicer_to_server,
@@ -134,14 +160,20 @@ async def running(
         bell = Bell()
         lanes = Lanes(environment, pools.lanes, settings.ledger_lanes, bell.ring)
         ledger = LedgerContext(environment, lanes, pools.reads, bell)
+        programs = program_context(settings, pools, database, cache, lanes)
+        proof = proof_context(settings, programs)
         lanes.start()
-        job = asyncio.create_task(settlement.run(ledger))
+        jobs = [asyncio.create_task(settlement.run(ledger))]
+        if proof.keeper is not None and settings.checkpoint_minutes:
+            jobs.append(asyncio.create_task(checkpoints.run(proof, settings.checkpoint_minutes)))
         try:
-            yield program_context(settings, pools, database, cache, lanes), ledger
+            yield programs, ledger
         finally:
-            job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
             await lanes.stop()
+            await checkpoints.drain(proof)
 
 
 async def serve(settings: LedgerSettings, stopping: asyncio.Event) -> None:
