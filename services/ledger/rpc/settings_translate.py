@@ -83,8 +83,12 @@ def _json_value(path: str, value: Any) -> struct_pb2.Value:
     """A setting as its field is written in JSON; null for one that is unset."""
     parent = _put(program_pb2.ProgramSettings(), path, value)
     field = parent.DESCRIPTOR.fields_by_name[path.rpartition(".")[2]]
-    written = json_format.MessageToDict(parent, always_print_fields_with_no_presence=True)
-    plain: Any = written.get(field.json_name)
+    plain: Any
+    if field.is_repeated and field.message_type is not None:
+        plain = [json_format.MessageToDict(each) for each in getattr(parent, field.name)]
+    else:
+        written = json_format.MessageToDict(parent, always_print_fields_with_no_presence=True)
+        plain = written.get(field.json_name)
     return json_format.ParseDict(plain, struct_pb2.Value())
 
 

@@ -238,7 +238,7 @@ class ProgramSettings(_message.Message):
 
     Every leaf is a setting, and its path (`points.daily_cap`, `rollouts.console.phase`) is what field
     masks and histories name it by. A setting that is not given has its default. `Read by` says which
-    services act on it.
+    services act on it; `Kept for` a service that does not act on it yet.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -436,7 +436,7 @@ class GeneralSettings(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """Optional. IANA time zone of local days, months and years. Fixed by the first posting.
-    Default: UTC. Read by: ledger, rules, tiers, audience.
+    Default: UTC. Read by: ledger, rules.
     """
     currency_code: _builtins.str
     """Optional. ISO 4217 code of amounts that name none. Default: USD. Read by: ledger, rules."""
@@ -578,8 +578,8 @@ class PointsSettings(_message.Message):
     default_expiry: _builtins.str
     """Optional. Name of the default expiry strategy. Default: the first one. Read by: ledger."""
     pending_conversion: _builtins.bool
-    """Optional. `ActivatePending` makes pending points spendable before their time. Default: off. Read
-    by: ledger.
+    """Optional. `ActivatePending` makes pending points spendable before their time. Default: off.
+    Read by: ledger.
     """
     expiry_notice_days: _builtins.int
     """Optional. Days before points expire at which notice of it is given, 0 to 366; 0 gives none.
@@ -587,18 +587,18 @@ class PointsSettings(_message.Message):
     """
     capture_source_value: _builtins.bool
     """Optional. An entry keeps the amount, currency, rate and excluded lines behind its points.
-    Default: on. Read by: ledger, rules.
+    Default: on. Read by: ledger.
     """
     rounding: Global___PointsSettings.Rounding.ValueType
-    """Optional. How a computed number becomes whole points. Default: FLOOR. Read by: rules."""
+    """Optional. How a computed number becomes whole points. Default: FLOOR. Kept for: rules."""
     rounding_scope: Global___PointsSettings.RoundingScope.ValueType
-    """Optional. What is rounded. Default: EVENT. Read by: rules."""
+    """Optional. What is rounded. Default: EVENT. Kept for: rules."""
     earning_base: Global___PointsSettings.EarningBase.ValueType
-    """Optional. What a purchase earns on. Default: AMOUNT_PAID. Read by: rules."""
+    """Optional. What a purchase earns on. Default: AMOUNT_PAID. Kept for: rules."""
     @_builtins.property
     def expiry(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ExpiryStrategy]:
         """Optional. The expiry strategies; at most 50, names unique. Default: one, `never`, of kind NONE.
-        Read by: ledger.
+        Read by: ledger, rules.
         """
 
     def __init__(
@@ -689,7 +689,7 @@ class RedemptionSettings(_message.Message):
     """Optional. Redeemed points are a multiple of this, 1 to 10^15. Default: 1. Read by: ledger."""
     conversion_rate: _builtins.str
     """Optional. Money for one point, in `program.currency_code`: a decimal number of at most 9 digits
-    before the point and 9 after it. Default: none. Read by: ledger, rules.
+    before the point and 9 after it. Default: none. Read by: ledger.
     """
     reversal: _builtins.bool
     """Optional. Operators may reverse redemptions; a returned purchase and a failed reward always may.
@@ -772,7 +772,9 @@ class ReturnsSettings(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     DEBT_FLOOR_FIELD_NUMBER: _builtins.int
     policy: Global___ReturnsSettings.Policy.ValueType
-    """Optional. The policy. Default: WITHIN_BALANCE. Read by: ledger."""
+    """Optional. Where a return takes points that the earning's own lots no longer have. Default:
+    WITHIN_BALANCE. Read by: ledger.
+    """
     debt_floor: _builtins.int
     """Optional. The most that a member may owe of one currency, 0 to 10^15; for ALLOW_DEBT. Default:
     none. Read by: ledger.
@@ -808,8 +810,8 @@ class TransferSettings(_message.Message):
     enabled: _builtins.bool
     """Optional. Members may transfer points. Default: off. Read by: ledger."""
     minimum: _builtins.int
-    """Optional. The fewest points of one transfer, 1 to 10^15; at most `maximum`. Default: 1. Read by:
-    ledger.
+    """Optional. The fewest points of one transfer, 1 to 10^15; at most `maximum`. Default: 1. Read
+    by: ledger.
     """
     maximum: _builtins.int
     """Optional. The most points of one transfer, 1 to 10^15. Default: none. Read by: ledger."""
@@ -886,7 +888,7 @@ class LimitsSettings(_message.Message):
     PERIOD_FIELD_NUMBER: _builtins.int
     period: Global___LimitsSettings.Period.ValueType
     """Optional. The months; an earning counts in that of its effective time. Default: CALENDAR_MONTH.
-    Read by: ledger, rules.
+    Read by: ledger.
     """
     def __init__(
         self,
@@ -1002,15 +1004,15 @@ class PromotionsSettings(_message.Message):
     CUSTOM_CODES_FIELD_NUMBER: _builtins.int
     MULTIPLIER_MODE_FIELD_NUMBER: _builtins.int
     max_active: _builtins.int
-    """Optional. The most promotions that are active at any instant, 0 to 10,000. Default: 50. Read by:
-    rules.
+    """Optional. The most promotions that are active at any instant, 0 to 10,000. Default: 50. Kept
+    for: rules.
     """
     custom_codes: _builtins.bool
     """Optional. The caller names a promotion by a code of its own; off: codes are generated. Default:
-    on. Read by: rules.
+    on. Kept for: rules.
     """
     multiplier_mode: Global___PromotionsSettings.MultiplierMode.ValueType
-    """Optional. How several multipliers go together. Default: ADD. Read by: rules."""
+    """Optional. How several multipliers go together. Default: ADD. Kept for: rules."""
     def __init__(
         self,
         *,
@@ -1052,15 +1054,15 @@ class TiersSettings(_message.Message):
         RENEWAL_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def upgrade(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Optional. For going up: at most 100, each once. Default: `spend`. Read by: tiers."""
+            """Optional. For going up: at most 100, each once. Default: `spend`. Kept for: tiers."""
 
         @_builtins.property
         def downgrade(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Optional. For going down: at most 100, each once. Default: `spend`. Read by: tiers."""
+            """Optional. For going down: at most 100, each once. Default: `spend`. Kept for: tiers."""
 
         @_builtins.property
         def renewal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Optional. For keeping a tier: at most 100, each once. Default: `spend`. Read by: tiers."""
+            """Optional. For keeping a tier: at most 100, each once. Default: `spend`. Kept for: tiers."""
 
         def __init__(
             self,
@@ -1080,11 +1082,11 @@ class TiersSettings(_message.Message):
     ALLOWED_TRACKERS_FIELD_NUMBER: _builtins.int
     downgrade_on_partner_expiry: _builtins.bool
     """Optional. When a partner's membership ends, the tier that it granted is reviewed on the
-    member's own activity; off: it stays. Default: off. Read by: tiers.
+    member's own activity; off: it stays. Default: off. Kept for: tiers.
     """
     daily_review: _builtins.bool
     """Optional. Members go down on the day after a window no longer qualifies; off: at the end of the
-    ladder's period only. Default: off. Read by: tiers.
+    ladder's period only. Default: off. Kept for: tiers.
     """
     @_builtins.property
     def allowed_trackers(self) -> Global___TiersSettings.AllowedTrackers:
@@ -1115,11 +1117,11 @@ class TargetsSettings(_message.Message):
     RETURNS_AFFECT_FIELD_NUMBER: _builtins.int
     award_immediately: _builtins.bool
     """Optional. A target that is reached is awarded in the posting that reaches it; off: by claim or
-    job. Default: on. Read by: rules.
+    job. Default: on. Kept for: rules.
     """
     returns_affect: _builtins.bool
     """Optional. A return lowers progress, and revokes the award of a target that is reached no longer.
-    Default: off. Read by: rules.
+    Default: off. Kept for: rules.
     """
     def __init__(
         self,
@@ -1145,7 +1147,7 @@ class BadgesSettings(_message.Message):
 
     REVOKE_ON_RETURN_FIELD_NUMBER: _builtins.int
     revoke_on_return: _builtins.bool
-    """Optional. A return revokes a badge that is no longer deserved. Default: off. Read by: rules."""
+    """Optional. A return revokes a badge that is no longer deserved. Default: off. Kept for: rules."""
     def __init__(
         self,
         *,
@@ -1202,24 +1204,24 @@ class RewardsSettings(_message.Message):
         CURRENCY_FIELD_NUMBER: _builtins.int
         expiring_days: _builtins.int
         """Optional. Days before points expire at which they are converted, 0 to 366; 0: never. Default:
-        0. Read by: rules.
+        0. Kept for: rules.
         """
         expiring_minimum: _builtins.int
-        """Optional. The fewest expiring points that are converted, 0 to 10^15. Default: 0. Read by:
+        """Optional. The fewest expiring points that are converted, 0 to 10^15. Default: 0. Kept for:
         rules.
         """
         expiring_reward: _builtins.str
         """Optional. The reward that expiring points become; needed with `expiring_days`. Default: none.
-        Read by: rules.
+        Kept for: rules.
         """
         currency: _builtins.str
-        """Optional. The currency whose points these are. Default: the program's default currency. Read
-        by: rules.
+        """Optional. The currency whose points these are. Default: the program's default currency. Kept
+        for: rules.
         """
         @_builtins.property
         def ladder(self) -> _containers.RepeatedCompositeFieldContainer[Global___RewardsSettings.AutomaticConversion.Step]:
             """Optional. The thresholds, ascending, at most 20: the highest one that is reached is converted.
-            Default: none. Read by: rules.
+            Default: none. Kept for: rules.
             """
 
         def __init__(
@@ -1263,7 +1265,7 @@ class RecommendationsSettings(_message.Message):
 
     MAXIMUM_FIELD_NUMBER: _builtins.int
     maximum: _builtins.int
-    """Optional. The most that are given at once, 0 to 100. Default: 5. Read by: rules."""
+    """Optional. The most that are given at once, 0 to 100. Default: 5. Kept for: rules."""
     def __init__(
         self,
         *,
@@ -1288,9 +1290,9 @@ class PartnersSettings(_message.Message):
     MAXIMUM_FIELD_NUMBER: _builtins.int
     LINKING_FIELD_NUMBER: _builtins.int
     maximum: _builtins.int
-    """Optional. The most partner programs, 0 to 10,000. Default: none. Read by: tiers."""
+    """Optional. The most partner programs, 0 to 10,000. Default: none. Kept for: tiers."""
     linking: _builtins.bool
-    """Optional. Members may link accounts that they have with partners. Default: off. Read by: tiers."""
+    """Optional. Members may link accounts that they have with partners. Default: off. Kept for: tiers."""
     def __init__(
         self,
         *,
@@ -1344,14 +1346,14 @@ class CommunicationsSettings(_message.Message):
     BULK_PRIORITY_UNTIL_FIELD_NUMBER: _builtins.int
     BROKER_FIELD_NUMBER: _builtins.int
     bulk_priority: Global___CommunicationsSettings.BulkPriority.ValueType
-    """Optional. How urgent bulk notices are. Default: LOW. Read by: gateway."""
+    """Optional. How urgent bulk notices are. Default: LOW. Kept for: gateway."""
     broker: _builtins.bool
     """Optional. Notices leave through the message broker; off: through webhooks, or they stay on the
-    stream. Default: off. Read by: gateway.
+    stream. Default: off. Kept for: gateway.
     """
     @_builtins.property
     def bulk_priority_until(self) -> _timestamp_pb2.Timestamp:
-        """Optional. `bulk_priority` holds before this instant, LOW after it. Default: for ever. Read by:
+        """Optional. `bulk_priority` holds before this instant, LOW after it. Default: for ever. Kept for:
         gateway.
         """
 
@@ -1378,7 +1380,7 @@ class KpisSettings(_message.Message):
 
     ENABLED_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Optional. Key figures are kept as series over time. Default: on. Read by: audience."""
+    """Optional. Key figures are kept as series over time. Default: on. Kept for: audience."""
     def __init__(
         self,
         *,
@@ -1402,8 +1404,8 @@ class SimulationSettings(_message.Message):
 
     ENABLED_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Optional. Events may be simulated: answered in full, and nothing written. Default: on. Read by:
-    rules.
+    """Optional. Events may be simulated: answered in full, and nothing written. Default: on. Kept
+    for: rules.
     """
     def __init__(
         self,
@@ -1494,12 +1496,16 @@ class RolloutsSettings(_message.Message):
         STORES_FIELD_NUMBER: _builtins.int
         PERCENT_FIELD_NUMBER: _builtins.int
         phase: Global___RolloutsSettings.EventTrace.Phase.ValueType
-        """Optional. How far it is. Default: ENABLED. Read by: rules."""
+        """Optional. How far it is. Default: ENABLED. Kept for: rules."""
         percent: _builtins.int
-        """Optional. For MIGRATION, which needs 1 or more: percent, 0 to 100. Default: 0. Read by: rules."""
+        """Optional. For MIGRATION, which needs 1 or more: percent, 0 to 100. Default: 0. Kept for:
+        rules.
+        """
         @_builtins.property
         def stores(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Optional. For PILOT, which needs one: at most 1,000, each once. Default: none. Read by: rules."""
+            """Optional. For PILOT, which needs one: at most 1,000, each once. Default: none. Kept for:
+            rules.
+            """
 
         def __init__(
             self,
@@ -1559,12 +1565,14 @@ class RolloutsSettings(_message.Message):
         ORGANIZATIONS_FIELD_NUMBER: _builtins.int
         PERCENT_FIELD_NUMBER: _builtins.int
         phase: Global___RolloutsSettings.Console.Phase.ValueType
-        """Optional. How far it is. Default: ENABLED. Read by: gateway."""
+        """Optional. How far it is. Default: ENABLED. Kept for: gateway."""
         percent: _builtins.int
-        """Optional. For PARTIAL, which needs 1 or more: percent, 0 to 100. Default: 0. Read by: gateway."""
+        """Optional. For PARTIAL, which needs 1 or more: percent, 0 to 100. Default: 0. Kept for:
+        gateway.
+        """
         @_builtins.property
         def organizations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-            """Optional. For BETA, which needs one: ids, at most 1,000, each once. Default: none. Read by:
+            """Optional. For BETA, which needs one: ids, at most 1,000, each once. Default: none. Kept for:
             gateway.
             """
 
@@ -1585,7 +1593,7 @@ class RolloutsSettings(_message.Message):
     TRACKERS_FIELD_NUMBER: _builtins.int
     CONSOLE_FIELD_NUMBER: _builtins.int
     trackers: Global___RolloutsSettings.Trackers.ValueType
-    """Optional. Whether trackers count. Default: LIVE. Read by: rules."""
+    """Optional. Whether trackers count. Default: LIVE. Kept for: rules."""
     @_builtins.property
     def event_trace(self) -> Global___RolloutsSettings.EventTrace:
         """Optional. For which stores every step of an event is logged."""
