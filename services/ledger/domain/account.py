@@ -251,12 +251,21 @@ class Posting:
     # The posting of another account that belongs together with it; its place is known when saved.
     peer: "Posting | None" = None
     peer_place: tuple[int, int] | None = None
+    peer_time: datetime | None = None
 
     def id(self) -> UUID | None:
         """The id that leads to its place in the stream; None for one that was only imagined."""
         if not self.sequence:
             return None
         return uuid7(self.record_time, self.bucket, self.sequence)
+
+    def peer_id(self) -> UUID | None:
+        """The id of the posting that belongs together with it."""
+        if self.peer is not None:
+            return self.peer.id()
+        if self.peer_place is None or self.peer_time is None:
+            return None
+        return uuid7(self.peer_time, *self.peer_place)
 
 
 @dataclass(slots=True)

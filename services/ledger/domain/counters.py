@@ -13,6 +13,10 @@ from kernel import calendar
 
 Months = Mapping[int, list[int]]
 DAYS = 31
+# Counters that no program configures: `points_earned` of currency n is −1 − n, how often points
+# were given to other members is TRANSFERS, and how many of currency n TRANSFERRED − n.
+TRANSFERS = -101
+TRANSFERRED = -201
 _FIRST = date(1, 1, 1)
 _WINDOW_FLOOR = date(1800, 1, 1)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from services.ledger.domain.account import AccountKey
-from services.ledger.domain.commands import Operation, Redeem
+from services.ledger.domain.commands import CreateHold, Operation, Redeem, TransferPoints
 from services.ledger.domain.refusals import PermissionMissing
 
 
@@ -31,7 +31,11 @@ class Addressed:
     permissions: frozenset[Permission] | None = None
 
 
-_NEEDED: dict[type, Permission] = {Redeem: Permission.REDEEM}
+_NEEDED: dict[type, Permission] = {
+    Redeem: Permission.REDEEM,
+    CreateHold: Permission.REDEEM,
+    TransferPoints: Permission.TRANSFER,
+}
 
 
 def check_permission(addressed: Addressed, operation: Operation) -> None:

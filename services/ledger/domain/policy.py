@@ -7,6 +7,7 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from services.ledger.domain.config import CurrencyConfig, Expiry, ExpiryKind, ProgramConfig
+from services.ledger.domain.counters import TRANSFERRED, TRANSFERS
 from services.ledger.domain.refusals import CurrencyNotFound, ExpiryStrategyNotFound
 
 
@@ -59,6 +60,15 @@ class Policy:
             numbers[f"points_earned:{currency.id}"] = -1 - currency.number
         numbers["points_earned"] = -1
         return numbers
+
+    def counter_name(self, number: int) -> str:
+        """The name of a counter, also of those that the ledger keeps by itself."""
+        if number >= 0:
+            return self.config.counters[number].id
+        if number == TRANSFERS:
+            return "transfers"
+        kind, last = ("points_earned", -1) if number > TRANSFERS else ("transferred", TRANSFERRED)
+        return f"{kind}:{self.currencies[last - number].id}"
 
     def currency(self, name: str) -> CurrencyPolicy:
         """The currency of that id, or the default one; refuses with CURRENCY_NOT_FOUND."""

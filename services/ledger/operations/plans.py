@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from kernel.refusals import MemberNotFound
 from services.ledger.domain.account import Posting
@@ -51,15 +51,16 @@ class Parties:
         return party
 
 
-class Plan(Protocol):
+class Plan:
     """One command of several accounts, from addressing to saving."""
 
     # Set where the command changes where commands land: it has a transaction of its own.
-    alone = False
+    alone: ClassVar[bool] = False
 
-    async def prepare(self, connection: Connection, addressing: Addressing) -> Collection[Key]:
+    async def prepare(
+        self, connection: Connection, addressing: Addressing
+    ) -> Collection[Key] | None:
         """Before the lock: find what else is to be locked."""
-        ...
 
     async def load(self, connection: Connection, parties: Parties) -> None:
         """Under the lock, after accounts and balances were loaded: load what else it needs."""
@@ -68,7 +69,7 @@ class Plan(Protocol):
         self, command: Command, party: Party, parties: Parties
     ) -> list[tuple[Fold, Posting]]:
         """Settle and fold: the posting of the member addressed, then the others'; or refuse."""
-        ...
+        raise NotImplementedError
 
     async def save(self, connection: Connection) -> None:
         """Write what is no posting. Called where the command was applied, before postings are."""

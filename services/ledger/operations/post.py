@@ -22,16 +22,30 @@ from services.ledger.operations.outcomes import (
 from services.ledger.operations.read_account import read_views
 from services.ledger.operations.transaction import Transaction
 from services.ledger.store import history
+from services.ledger.store.history import StoredPosting
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a command came to. `policy` is the one of the posting's revision."""
+    """What a command came to. `policy` is the one of the posting's revision.
+
+    `sides` are the postings of other accounts that belong together with it.
+    """
 
     posting: Posting
     replayed: bool
     policy: Policy
     view: AccountView | None
+    sides: "tuple[Side, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The posting of another account; `program` is the key of its program."""
+
+    posting: Posting
+    policy: Policy
+    program: int
 
 
 async def post(
@@ -59,6 +73,16 @@ async def batch_post(
     )
 
 
+async def apply(
+    context: LedgerContext, item: Item, *, validate_only: bool, deadline: float | None
+) -> Written:
+    """Apply one item's command. Refusals are raised."""
+    result = (await _write(context, [item], validate_only=validate_only, deadline=deadline))[0]
+    if isinstance(result, Refusal):
+        raise result
+    return result
+
+
 async def _post(
     context: LedgerContext,
     commands: Sequence[Command],
@@ -78,11 +102,17 @@ async def _post(
         )
         for command in commands
     ]
+    return await _write(context, items, validate_only=validate_only, deadline=deadline)
+
+
+async def _write(
+    context: LedgerContext, items: Sequence[Item], *, validate_only: bool, deadline: float | None
+) -> list[Written | Refusal]:
     if validate_only:
         outcomes = await _as_if(context, items)
     else:
         outcomes = await context.lanes.submit(items, deadline)
-    recorded = await _recorded(context, outcomes, view=view)
+    recorded = await _recorded(context, items, outcomes)
     results: list[Written | Refusal] = []
     for outcome in outcomes:
         if isinstance(outcome, Refused):
@@ -90,13 +120,26 @@ async def _post(
         elif isinstance(outcome, Applied):
             posting = outcome.posting
             policy = await context.environment.policy(outcome.program, posting.revision)
-            results.append(Written(posting, outcome.replayed, policy, outcome.view))
+            sides = await _sides(context, outcome.sides) if outcome.sides else ()
+            results.append(Written(posting, outcome.replayed, policy, outcome.view, sides))
         elif isinstance(outcome, Recorded):
             results.append(recorded[outcome])
         else:
             assert isinstance(outcome, Broken)
             raise outcome.fault
     return results
+
+
+async def _sides(
+    context: LedgerContext, postings: Sequence[tuple[Posting, int]]
+) -> tuple[Side, ...]:
+    policy = context.environment.policy
+    return tuple(
+        [
+            Side(posting, await policy(program, posting.revision), program)
+            for posting, program in postings
+        ]
+    )
 
 
 async def _as_if(context: LedgerContext, items: Sequence[Item]) -> list[Outcome]:
@@ -113,18 +156,29 @@ async def _as_if(context: LedgerContext, items: Sequence[Item]) -> list[Outcome]
 
 
 async def _recorded(
-    context: LedgerContext, outcomes: Sequence[Outcome], *, view: bool
+    context: LedgerContext, items: Sequence[Item], outcomes: Sequence[Outcome]
 ) -> dict[Recorded, Written]:
     replays = {outcome for outcome in outcomes if isinstance(outcome, Recorded)}
     if not replays:
         return {}
+    sides: dict[tuple[int, int], list[StoredPosting]] = {}
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         places = sorted({replay.place for replay in replays})
         stored = await history.read_postings(connection, places)
+        if any(item.plan is not None for item in items):
+            sides = await history.read_sides(connection, places)
+    view = items[0].view
     views = await read_views(context, [replay.key for replay in replays]) if view else {}
     results = {}
     for replay in replays:
         found = stored[replay.place]
         policy = await context.environment.policy(found.program, found.posting.revision)
-        results[replay] = Written(found.posting, replay.replayed, policy, views.get(replay.key))
+        others = [(side.posting, side.program) for side in sides.get(replay.place, ())]
+        results[replay] = Written(
+            found.posting,
+            replay.replayed,
+            policy,
+            views.get(replay.key),
+            await _sides(context, others),
+        )
     return results

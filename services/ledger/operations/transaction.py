@@ -6,7 +6,7 @@ from kernel import calendar, ids
 from kernel.refusals import MemberNotFound, Refusal
 from services.ledger.domain import counters, settle
 from services.ledger.domain.account import Account, Posting, State
-from services.ledger.domain.commands import Command, Count, Earn
+from services.ledger.domain.commands import Command, Count, Earn, TransferPoints
 from services.ledger.domain.decide import check_preconditions, decide
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.refusals import RequestIdReused
@@ -312,6 +312,9 @@ def _counter_ranges(fold: Fold, command: Command) -> set[CounterRange]:
             ranges.add((*key, number, month, month))
         elif isinstance(operation, Count) and operation.counter in policy.counter_numbers:
             ranges.add((*key, policy.counter_numbers[operation.counter], month, month))
+        elif isinstance(operation, TransferPoints):
+            number = counters.TRANSFERRED - policy.currency_numbers.get(operation.currency, 0)
+            ranges.update({(*key, n, month, month) for n in (counters.TRANSFERS, number)})
     for expectation in command.expect:
         counter = policy.counter_numbers.get(expectation.name)
         if counter is not None:

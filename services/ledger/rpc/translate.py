@@ -70,7 +70,7 @@ def command(
         reference=request.reference,
         actor=caller.actor,
         expected_version=preconditions.expected_version if expected else None,
-        expect=tuple(_expectation(each) for each in preconditions.expect),
+        expect=tuple(expectation(each) for each in preconditions.expect),
         indexed=indexed,
     )
 
@@ -79,7 +79,8 @@ def _given(request: ledger_pb2.PostRequest) -> datetime | None:
     return instant(request.effective_time) if request.HasField("effective_time") else None
 
 
-def _expectation(message: resources_pb2.CounterValue) -> Expectation:
+def expectation(message: resources_pb2.CounterValue) -> Expectation:
+    """A counter's value as the caller read it."""
     if not message.HasField("window"):
         raise InvalidField(FieldViolation("preconditions.expect.window", "is required"))
     return Expectation(message.window.counter, window(message.window), message.value)
@@ -225,12 +226,24 @@ def fill_entry(
     if entry.source is not None:
         message.source.ParseFromString(entry.source)
     if entry.counter is not None:
-        message.counter = policy.config.counters[entry.counter].id
+        message.counter = policy.counter_name(entry.counter)
         message.counter_change = entry.counter_change or 0
     if entry.mature_time is not None:
         _fill_stamp(message.mature_time, entry.mature_time)
     if entry.expire_time is not None:
         _fill_stamp(message.expire_time, entry.expire_time)
+    if entry.kind > Kind.COUNTED or posting.addressee is not None:
+        _fill_rare(message, entry, posting)
+
+
+def _fill_rare(message: resources_pb2.Entry, entry: Entry, posting: Posting) -> None:
+    message.related = entry.related or 0
+    message.unrecovered = entry.unrecovered or 0
+    message.expired = entry.expired or 0
+    if entry.counterpart is not None:
+        message.counterpart = posting.names.get(entry.counterpart, "")
+    if posting.addressee is not None:
+        message.attributed_member = posting.member
 
 
 def entry_message(entry: Entry, posting: Posting, policy: Policy) -> resources_pb2.Entry:
@@ -255,6 +268,8 @@ def fill_posting(
     message.version = posting.version
     message.actor = posting.actor
     message.reference = posting.reference
+    message.account_member = posting.account_member
+    message.peer_posting = str(posting.peer_id() or "")
     entries = message.entries
     for entry in posting.entries:
         fill_entry(entries.add(), entry, posting, posting_id, policy)

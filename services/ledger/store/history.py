@@ -35,13 +35,15 @@ class StoredEntry:
 
 _POSTING_COLUMNS = """p.bucket, p.sequence, p.account, p.program, p.request_id, p.request_digest,
     p.version, p.first_entry, p.entry_count, p.effective_time, p.record_time, p.revision, p.actor,
-    p.reference"""
+    p.reference, p.addressee_bucket, p.addressee, p.peer_bucket, p.peer_sequence"""
 
 _ENTRY_COLUMNS = """e.bucket, e.account, e.sequence, e.posting, e.kind, e.currency, e.points,
     e.available_change, e.pending_change, e.held_change, e.debt_change, e.available, e.pending,
     e.held, e.debt, e.requested, e.effective_time, e.record_time, e.lot, e.draw_lots,
     e.draw_points, e.forfeits, e.source, e.counter, e.counter_change, e.reason, e.mature_time,
-    e.expire_time, e.expiry_kind, e.inactivity_months, e.digest"""
+    e.expire_time, e.expiry_kind, e.inactivity_months, e.digest, e.related, e.unrecovered,
+    e.expired, e.counterpart_bucket, e.counterpart_account, e.expiry_days, e.expiry_round,
+    e.earn_time"""
 
 _POSTINGS = f"""
 SELECT {_POSTING_COLUMNS}, d.member
@@ -105,12 +107,33 @@ FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN counter c ON c.bucket = k.bucket AND c.account = k.account
 """
 
-_ENTRY_WIDTH = 31
+_SIDES = """
+SELECT p.bucket, p.sequence, p.peer_bucket, p.peer_sequence
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
+JOIN posting p ON p.peer_bucket = k.bucket AND p.peer_sequence = k.sequence
+"""
+
+_MEMBERS = """
+SELECT a.bucket, a.id, d.member
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+"""
+
+_RECORD_TIMES = """
+SELECT p.bucket, p.sequence, p.record_time
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
+JOIN posting p ON p.bucket = k.bucket AND p.sequence = k.sequence
+"""
+
+_ENTRY_WIDTH = 39
+_POSTING_WIDTH = 18
 
 
 def _posting(row: Sequence[object]) -> Posting:
     bucket, sequence, _, _, request_id, digest, version, first = row[:8]
     effective, record, revision, actor, reference = row[9:14]
+    addressee, peer = row[14:16], row[16:18]
     return Posting(
         request_id=request_id,  # type: ignore[arg-type]  # a row is not typed
         digest=digest,  # type: ignore[arg-type]
@@ -123,6 +146,8 @@ def _posting(row: Sequence[object]) -> Posting:
         first_entry=first,  # type: ignore[arg-type]
         sequence=sequence,  # type: ignore[arg-type]
         bucket=bucket,  # type: ignore[arg-type]
+        addressee=None if addressee[1] is None else addressee,  # type: ignore[arg-type]
+        peer_place=None if peer[1] is None else peer,  # type: ignore[arg-type]
     )
 
 
@@ -153,6 +178,13 @@ def _entry(row: asyncpg.Record) -> Entry:
         expiry_kind=None if row[28] is None else ExpiryKind(row[28]),
         inactivity_months=row[29],
         digest=row[30],
+        related=row[31],
+        unrecovered=row[32],
+        expired=row[33],
+        counterpart=None if row[35] is None else (row[34], row[35]),
+        expiry_days=row[36],
+        expiry_round=row[37],
+        earn_time=row[38],
     )
 
 
@@ -186,7 +218,7 @@ async def read_postings(
     by_place: dict[tuple[int, int], Posting] = {}
     for row in rows:
         posting = _posting(tuple(row))
-        posting.member = row[14] or ""
+        posting.member = row[_POSTING_WIDTH] or ""
         by_place[row[0], row[1]] = posting
         found[row[0], row[1]] = StoredPosting(posting, (row[0], row[2]), row[3])
     entries = await connection.fetch(
@@ -202,7 +234,51 @@ async def read_postings(
         posting = by_place[key[0], sequence]
         posting.entries.append(entry)
         _name_lots(posting, key, entry, ids)
+    await _name_others(connection, by_place.values())
     return found
+
+
+async def read_sides(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], list[StoredPosting]]:
+    """The postings of other accounts that belong together with some, by the place of those."""
+    rows = await connection.fetch(
+        _SIDES, [bucket for bucket, _ in places], [sequence for _, sequence in places]
+    )
+    found = await read_postings(connection, sorted({(row[0], row[1]) for row in rows}))
+    sides: dict[tuple[int, int], list[StoredPosting]] = {}
+    for row in sorted(rows, key=tuple):
+        sides.setdefault((row[2], row[3]), []).append(found[row[0], row[1]])
+    return sides
+
+
+async def _name_others(connection: Connection, postings: Iterable[Posting]) -> None:
+    """Say whom postings and their entries name, and the ids of postings that belong with them."""
+    named: list[tuple[Posting, Key]] = []
+    peers: list[tuple[Posting, tuple[int, int]]] = []
+    for posting in postings:
+        keys = {entry.counterpart for entry in posting.entries} | {posting.addressee}
+        named.extend((posting, key) for key in keys if key is not None)
+        if posting.peer_place is not None:
+            peers.append((posting, posting.peer_place))
+    if named:
+        wanted = sorted({key for _, key in named})
+        rows = await connection.fetch(
+            _MEMBERS, [key[0] for key in wanted], [key[1] for key in wanted]
+        )
+        members = {(row[0], row[1]): row[2] for row in rows}
+        for posting, key in named:
+            posting.names[key] = members.get(key, "")
+            if key == posting.addressee:
+                posting.account_member, posting.member = posting.member, posting.names[key]
+    if peers:
+        wanted = sorted({place for _, place in peers})
+        rows = await connection.fetch(
+            _RECORD_TIMES, [place[0] for place in wanted], [place[1] for place in wanted]
+        )
+        times = {(row[0], row[1]): row[2] for row in rows}
+        for posting, place in peers:
+            posting.peer_time = times.get(place)
 
 
 def _name_lots(
@@ -222,6 +298,9 @@ async def page_of_entries(
     ids = await _lot_ids(connection, _lots_named((key, stored.entry) for stored in result))
     for stored in result:
         _name_lots(stored.posting, key, stored.entry, ids)
+        # Its only entry here; the posting says whom it names.
+        stored.posting.entries.append(stored.entry)
+    await _name_others(connection, [stored.posting for stored in result])
     return result
 
 
