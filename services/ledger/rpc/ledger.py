@@ -1,16 +1,14 @@
 """`LedgerService`: moves points and answers what a member has, and why."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
-from typing import TypeVar
 
-from chassis.call import log_fields, remaining_seconds
+from chassis.call import log_fields
 from chassis.identity import SERVICE_SCOPE, current_identity
 from chassis.paging import decode_token, encode_token, page_size
 from chassis.refusals import status_of
 from kernel.refusals import FieldViolation, InvalidField, Refusal
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, resources_pb2
+from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.post import Written, batch_post, post
@@ -26,15 +24,12 @@ from services.ledger.operations.read_history import (
 from services.ledger.operations.verify_account import verify_account
 from services.ledger.operations.watch_changes import Page, PostingChange, watch_changes
 from services.ledger.rpc import translate
+from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller, found
+from services.ledger.rpc.transfers import TransferServicer
 
 
-def deadline() -> float:
-    """When this call's deadline passes, by the event loop's clock."""
-    return asyncio.get_running_loop().time() + remaining_seconds()
-
-
-class LedgerServicer(LedgerServiceServicer):
+class LedgerServicer(TransferServicer, LedgerServiceServicer):
     """Translates, and decides nothing."""
 
     def __init__(self, context: LedgerContext) -> None:
@@ -258,26 +253,6 @@ class LedgerServicer(LedgerServiceServicer):
         )
         log_fields(request_id=request.request_id, posting_id=str(written.posting.id() or ""))
         return written
-
-
-_Answer = TypeVar(
-    "_Answer",
-    ledger_pb2.EarnResponse,
-    ledger_pb2.RedeemResponse,
-    ledger_pb2.AdjustResponse,
-    ledger_pb2.CountResponse,
-    ledger_pb2.PostResponse,
-    account_pb2.EnrolMemberResponse,
-)
-
-
-def answer(message: _Answer, written: Written, program: str, member: str) -> _Answer:
-    """Fill in what every answer of a writing method has."""
-    assert written.view is not None
-    translate.fill_posting(message.posting, written.posting, program, written.policy)
-    message.replayed = written.replayed
-    translate.fill_account(message.account, written.view, program, member, written.policy)
-    return message
 
 
 _Listing = (

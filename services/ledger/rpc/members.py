@@ -12,8 +12,8 @@ from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.members import MemberUpdate
 from services.ledger.operations.post import batch_post, post
 from services.ledger.rpc import member_translate, translate
+from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller
-from services.ledger.rpc.ledger import answer, deadline
 
 
 class AccountServicer(AccountServiceServicer):

@@ -12,6 +12,8 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
         "Count": Scope("ledger:write"),
         "Post": Scope("ledger:write"),
         "BatchPost": Scope("ledger:write"),
+        "TransferPoints": Scope("ledger:write"),
+        "RedeemAcrossPrograms": Scope("ledger:write"),
         "GetAccount": Scope("ledger:read", member=True),
         "BatchGetAccounts": Scope("ledger:read"),
         "GetPosting": Scope("ledger:read"),

@@ -6,7 +6,11 @@ from typing import TypeAlias
 from loyalty.ledger.v1 import ledger_pb2
 from services.ledger.domain.commands import Command, Operation, TransferPoints
 from services.ledger.operations.context import Caller
-from services.ledger.rpc.translate import expectation, instant
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.operations.transfer import transfer_points
+from services.ledger.rpc.answers import answer, deadline
+from services.ledger.rpc.calls import Context, current_caller
+from services.ledger.rpc.translate import expectation, fill_posting, instant
 
 Request: TypeAlias = ledger_pb2.TransferPointsRequest | ledger_pb2.RedeemAcrossProgramsRequest
 
@@ -39,7 +43,27 @@ def _command(request: Request, caller: Caller, kind: bytes, operation: Operation
     )
 
 
-def transfer(request: ledger_pb2.TransferPointsRequest, caller: Caller) -> Command:
+class TransferServicer:
+    """Methods of `LedgerService` that touch several accounts."""
+
+    _ledger: LedgerContext
+
+    async def TransferPoints(
+        self, request: ledger_pb2.TransferPointsRequest, context: Context
+    ) -> ledger_pb2.TransferPointsResponse:
+        """Give points to another member."""
+        command = _transfer(request, current_caller())
+        written = await transfer_points(
+            self._ledger, command, validate_only=request.validate_only, deadline=deadline()
+        )
+        response = ledger_pb2.TransferPointsResponse()
+        answer(response, written, request.program, request.member)
+        for side in written.sides:
+            fill_posting(response.received, side.posting, request.program, side.policy)
+        return response
+
+
+def _transfer(request: ledger_pb2.TransferPointsRequest, caller: Caller) -> Command:
     """The command of a transfer."""
     operation = TransferPoints(request.recipient, request.points, request.currency, request.reason)
     return _command(request, caller, b"transfer", operation)
