@@ -49,8 +49,12 @@ def environment_of(home: Home, environment: Mapping[str, str]) -> dict[str, str]
         "LOYALTY_SIGNING_PATH": str(home.signing),
         "LOYALTY_SERVICE_KEY_PATH": str(home.signing),
         "LOYALTY_CREDENTIALS_PATH": str(home.credentials),
-        "LOYALTY_CHECKPOINT_PATH": str(home.checkpoints),
-        "LOYALTY_CHECKPOINT_KEY_PATH": str(home.checkpoint_key),
+        "LOYALTY_CHECKPOINT_PATH": (
+            environment.get("LOYALTY_CHECKPOINT_PATH") or str(home.checkpoints)
+        ),
+        "LOYALTY_CHECKPOINT_KEY_PATH": (
+            environment.get("LOYALTY_CHECKPOINT_KEY_PATH") or str(home.checkpoint_key)
+        ),
     }
 
 

@@ -11,9 +11,9 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from loyalty.common.v1 import clock_pb2
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, resources_pb2
+from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, proof_pb2, resources_pb2
 
-FILES = (ledger_pb2, program_pb2, account_pb2, clock_pb2)
+FILES = (ledger_pb2, program_pb2, account_pb2, proof_pb2, clock_pb2)
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 DEPTH = 4
 
@@ -152,6 +152,13 @@ VALID: dict[str, Make] = {
     ),
     "ListExpirations": lambda p, m: ledger_pb2.ListExpirationsRequest(program=p, member=m),
     "VerifyAccount": lambda p, m: ledger_pb2.VerifyAccountRequest(program=p, member=m),
+    "VerifyProgram": lambda p, m: proof_pb2.VerifyProgramRequest(
+        program=p, shards=2, shard=1, after_bucket=1, after_account=1
+    ),
+    "CreateCheckpoint": lambda p, m: proof_pb2.CreateCheckpointRequest(),
+    "GetCheckpoint": lambda p, m: proof_pb2.GetCheckpointRequest(checkpoint=1_000_000),
+    "ListCheckpoints": lambda p, m: proof_pb2.ListCheckpointsRequest(page_size=2),
+    "ReadLeaves": lambda p, m: proof_pb2.ReadLeavesRequest(bucket=1, after=1, heads=[2, 5]),
     "WatchChanges": lambda p, m: ledger_pb2.WatchChangesRequest(cursors={1: 1}, buckets=[1, 2]),
     "CreateOrganization": lambda p, m: program_pb2.CreateOrganizationRequest(
         organization=fresh("org")

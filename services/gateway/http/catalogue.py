@@ -32,7 +32,7 @@ EXPOSED: tuple[tuple[FileDescriptor, str], ...] = (
 COMPOSED = frozenset({"/loyalty.ledger.v1.ProgramService/AdvanceClock"})
 
 # Methods that have as long as a caller may ask for where the caller asks for nothing.
-LONG = COMPOSED
+LONG = COMPOSED | {"/loyalty.ledger.v1.ProofService/CreateCheckpoint"}
 
 # Messages whose own id is the request id, with the field that it stands in.
 SELF_IDENTIFIED = {"loyalty.rules.v1.Event": "id"}
