@@ -13,6 +13,7 @@ import grpc
 
 from chassis.children import start_child, stop_child
 from chassis.identity import SCOPES, Identity, TokenIssuer, generate_keys
+from chassis.signing import ensure_key_pair
 from testkit.postgres import TestDatabase
 from tests.properties.driver import Ledger
 
@@ -37,6 +38,7 @@ class Cluster:
         private, public = generate_keys()
         self._issuer = TokenIssuer(private)
         (self.folder / "jwks.json").write_text(json.dumps(public))
+        ensure_key_pair(self.folder / "checkpoint.key", self.folder / "checkpoint.pub")
         self.processes: list[LedgerProcess] = []
 
     def token(self, organization: str = "acme", *scopes: str, actor: str = "tester") -> str:
@@ -66,6 +68,11 @@ class LedgerProcess:
         self.cluster = cluster
         self.address = f"127.0.0.1:{free_port()}"
         self.log = cluster.folder / f"ledger-{number}.log"
+        self.start()
+
+    def start(self) -> None:
+        """Starts the process; again, at the same address, where it was killed."""
+        cluster = self.cluster
         environment = {
             **{name: text for name, text in os.environ.items() if "LOYALTY" not in name},
             "PYTHONPATH": f"{ROOT}:{ROOT / 'libs'}",
@@ -73,10 +80,12 @@ class LedgerProcess:
             "LOYALTY_LEDGER_PORT": self.address.rpartition(":")[2],
             "LOYALTY_LEDGER_DSN": cluster.database.dsn,
             "LOYALTY_LEDGER_MIGRATION_DSN": cluster.database.owner_dsn,
+            "LOYALTY_CHECKPOINT_PATH": str(cluster.folder / "checkpoints"),
+            "LOYALTY_CHECKPOINT_KEY_PATH": str(cluster.folder / "checkpoint.key"),
             "LOYALTY_JWKS_PATH": str(cluster.folder / "jwks.json"),
             "LOYALTY_ACCESS_LOG_SAMPLE": "0",
         }
-        with self.log.open("wb") as output:
+        with self.log.open("ab") as output:
             self.process = start_child(
                 [sys.executable, "-m", "services.ledger"],
                 environment=environment,
