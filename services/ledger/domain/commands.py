@@ -224,6 +224,10 @@ class Command:
                 return True
         return False
 
+    def rare(self) -> bool:
+        """Whether it needs its account loaded whole; such an operation comes alone."""
+        return type(self.operations[0]) in _RARE
+
     def may_enrol(self) -> bool:
         """Whether it begins with a gift, which opens an account where the program says so."""
         first = self.operations[0]
@@ -246,3 +250,6 @@ class Command:
     def unlocks(self) -> bool:
         """Whether a frozen member may be given it: a person can always be erased, and unfrozen."""
         return isinstance(self.operations[0], (WriteOff, Unfreeze))
+
+
+_RARE = frozenset({CreateHold, CaptureHold, ReleaseHold, ActivatePending, Reverse})

@@ -76,6 +76,23 @@ def bounds(window: Window, now: datetime, zone: ZoneInfo) -> tuple[date, date]:
     return _BOUNDS[window.period](max(day, _WINDOW_FLOOR), window.length)
 
 
+def billing_month(day: date, billing_day: int) -> tuple[date, date]:
+    """The first and the last day of the billing month of a day.
+
+    It begins on the billing day, or on the last day of a month that is shorter.
+    """
+    start = _billing_start(day, billing_day)
+    if start > day:
+        start = _billing_start(calendar.month_start(day) - timedelta(days=1), billing_day)
+    after = _billing_start(calendar.add_months(calendar.month_start(start), 1), billing_day)
+    return start, after - timedelta(days=1)
+
+
+def _billing_start(day: date, billing_day: int) -> date:
+    last = _month_end(day)
+    return last if billing_day > last.day else day.replace(day=billing_day)
+
+
 def months_of(first: date, last: date) -> tuple[int, int]:
     """The first and the last month that a stretch of days touches."""
     return calendar.month_index(first), calendar.month_index(last)

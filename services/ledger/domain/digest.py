@@ -22,7 +22,7 @@ _POSTING = struct.Struct(">" + "Iq" * 4)
 _LENGTH = struct.Struct(">I")
 _PAIR = struct.Struct(">qq")
 _INTEGER = struct.Struct(">q")
-_FURTHER_FIELDS = 7
+_FURTHER_FIELDS = 8
 _NOTHING_FURTHER = (None,) * _FURTHER_FIELDS
 _EMPTY = _LENGTH.pack(0)
 _ACCOUNT = struct.Struct(">IqIq")
@@ -122,6 +122,7 @@ def _further(entry: Entry) -> bytes | None:
         account,
         entry.expiry_days,
         entry.expiry_round,
+        None if entry.earn_time is None else microseconds(entry.earn_time),
     )
     if numbers == _NOTHING_FURTHER:
         return None

@@ -1,12 +1,13 @@
 """Giving points: earnings with their limits, adjustments, and counters."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from kernel import calendar
 from kernel.refusals import LimitReached
+from services.ledger.domain import counters
 from services.ledger.domain.account import Balance, Kind, Limit, Lot
 from services.ledger.domain.commands import Adjust, Count, Earn
-from services.ledger.domain.config import POINTS_MAX, Expiry, ExpiryKind
+from services.ledger.domain.config import POINTS_MAX, Expiry, ExpiryKind, LimitsPeriod
 from services.ledger.domain.fold import Fold, four
 from services.ledger.domain.policy import CurrencyPolicy
 from services.ledger.domain.refusals import (
@@ -55,13 +56,15 @@ def _limit(
 ) -> tuple[int, tuple[tuple[Limit, int], ...]]:
     """Cut points by the daily cap, the monthly cap and the maximum balance, in this order."""
     limits: list[tuple[Limit, int]] = []
+    calendar_month = fold.policy.config.limits_period is LimitsPeriod.CALENDAR_MONTH
     if currency.daily_cap is not None or currency.monthly_cap is not None:
         day = calendar.local_day(instant, fold.policy.zone)
         days = fold.account.month(-1 - currency.number, calendar.month_index(day))
         if currency.daily_cap is not None:
             limits.append((Limit.DAILY_CAP, currency.daily_cap - days[day.day - 1]))
         if currency.monthly_cap is not None:
-            limits.append((Limit.MONTHLY_CAP, currency.monthly_cap - sum(days)))
+            counted = sum(days) if calendar_month else _in_billing_month(fold, currency, day)
+            limits.append((Limit.MONTHLY_CAP, currency.monthly_cap - counted))
     if currency.maximum_balance is not None:
         limits.append((Limit.MAXIMUM_BALANCE, currency.maximum_balance - balance.net()))
     forfeits: list[tuple[Limit, int]] = []
@@ -71,6 +74,14 @@ def _limit(
             forfeits.append((limit, points - kept))
             points = kept
     return points, tuple(forfeits)
+
+
+def _in_billing_month(fold: Fold, currency: CurrencyPolicy, day: date) -> int:
+    """Points earned in the member's billing month of a day."""
+    first, last = counters.billing_month(day, fold.account.billing_day or 1)
+    number = -1 - currency.number
+    months = {m: days for (n, m), days in fold.account.counters.items() if n == number}
+    return counters.total(months, first, last)
 
 
 def credit(

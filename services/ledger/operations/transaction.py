@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from kernel import calendar, ids
+from kernel import ids
 from kernel.refusals import MemberNotFound, Refusal
-from services.ledger.domain import counters, settle
+from services.ledger.domain import settle
 from services.ledger.domain.account import Account, Posting, State
-from services.ledger.domain.commands import Command, Count, Earn, TransferPoints
+from services.ledger.domain.commands import Command, Operation
 from services.ledger.domain.decide import check_preconditions, decide
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.refusals import RequestIdReused
@@ -14,6 +14,7 @@ from services.ledger.operations.addressing import Addressing
 from services.ledger.operations.claims import Claims, Outrun
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.landings import Landings
+from services.ledger.operations.needs import counter_ranges, load_rare
 from services.ledger.operations.outcomes import (
     Applied,
     Item,
@@ -25,7 +26,7 @@ from services.ledger.operations.outcomes import (
 )
 from services.ledger.operations.plans import Parties, Plan
 from services.ledger.store import accounts as account_rows
-from services.ledger.store import links, save
+from services.ledger.store import links, rare, save
 from services.ledger.store.accounts import CounterRange, Key, Loaded, Request, SeenRequest
 from services.ledger.store.programs import Connection
 
@@ -142,6 +143,7 @@ class Transaction:
     async def _load_what_commands_need(self) -> None:
         requests: list[Request] = []
         ranges: set[CounterRange] = set()
+        rare_ones: list[tuple[Key, Operation]] = []
         lots = {key for key, fold in self._folds.items() if settle.is_due(fold)}
         for item in self._items:
             own = self._own(item)
@@ -151,7 +153,9 @@ class Transaction:
             requests.append((*own, item.command.request_id))
             if item.command.needs_lots():
                 lots.add(key)
-            ranges.update(_counter_ranges(self._folds[key], item.command))
+            if item.command.rare():
+                rare_ones.append((key, item.command.operations[0]))
+            ranges.update(counter_ranges(self._folds[key], item.command))
         connection = self._connection
         self._seen.update(
             await account_rows.load_working(connection, self._loaded, ranges, requests)
@@ -159,6 +163,7 @@ class Transaction:
         elsewhere = [each for each in requests if self._folds[each[:2]].account.elsewhere]
         if elsewhere:
             self._seen.update(await links.recorded(connection, elsewhere))
+        lots -= await load_rare(connection, self._folds, self._loaded, rare_ones)
         if lots:
             await account_rows.load_open_lots(connection, self._loaded, sorted(lots))
         for item in self._items:
@@ -269,10 +274,14 @@ class Transaction:
                 for entry in posting.entries:
                     if entry.lot is not None and entry.expiry_kind is not None:
                         account.lots[entry.lot].posting = posting.sequence
-            for _, posting in self._postings:
+            for account, posting in self._postings:
                 if posting.peer is not None:
+                    account.rare = True
                     posting.peer_place = (posting.peer.bucket, posting.peer.sequence)
         await save.save(connection, heads, touched, self._postings)
+        rare_ones = [account for account in touched if account.rare]
+        if rare_ones:
+            await rare.save(connection, rare_ones, self._postings)
         await self._claims.save(connection)
         await self._landings.save(connection)
 
@@ -297,27 +306,3 @@ class Transaction:
 
     def _random62(self) -> int:
         return self._environment.random_bits(62)
-
-
-def _counter_ranges(fold: Fold, command: Command) -> set[CounterRange]:
-    key = (fold.account.bucket, fold.account.id)
-    policy = fold.policy
-    month = calendar.month_index(
-        calendar.local_day(command.effective_time or fold.now, policy.zone)
-    )
-    ranges: set[CounterRange] = set()
-    for operation in command.operations:
-        if isinstance(operation, Earn) and operation.currency in policy.currency_numbers:
-            number = -1 - policy.currency_numbers[operation.currency]
-            ranges.add((*key, number, month, month))
-        elif isinstance(operation, Count) and operation.counter in policy.counter_numbers:
-            ranges.add((*key, policy.counter_numbers[operation.counter], month, month))
-        elif isinstance(operation, TransferPoints):
-            number = counters.TRANSFERRED - policy.currency_numbers.get(operation.currency, 0)
-            ranges.update({(*key, n, month, month) for n in (counters.TRANSFERS, number)})
-    for expectation in command.expect:
-        counter = policy.counter_numbers.get(expectation.name)
-        if counter is not None:
-            first, last = counters.bounds(expectation.window, fold.now, policy.zone)
-            ranges.add((*key, counter, *counters.months_of(first, last)))
-    return ranges

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from services.ledger.domain.account import Account, Entry, Posting
+from services.ledger.domain.account import Account, Entry, Lot, Posting
 from services.ledger.store.programs import Connection
 
 _LOCK_HEADS = """
@@ -59,14 +59,17 @@ WITH heads AS (
         $39::timestamptz[], $40::smallint[], $41::smallint[], $42::boolean[], $43::bigint[]
     )
 ), lots AS (
-    UPDATE lot l SET free = k.free, held = k.held, pending = k.pending, open = k.free + k.held > 0
+    UPDATE lot l SET
+        free = k.free, held = k.held, pending = k.pending, open = k.free + k.held > 0,
+        expired = l.expired + coalesce(k.expired, 0)
     FROM unnest($44::int[], $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[],
-        $49::boolean[]) AS k (bucket, account, sequence, free, held, pending)
+        $49::boolean[], $50::bigint[])
+        AS k (bucket, account, sequence, free, held, pending, expired)
     WHERE l.bucket = k.bucket AND l.account = k.account AND l.sequence = k.sequence
 ), counters AS (
     INSERT INTO counter (bucket, account, counter, month, days)
     SELECT k.bucket, k.account, k.counter, k.month, k.days::bigint[]
-    FROM unnest($50::int[], $51::bigint[], $52::smallint[], $53::int[], $54::text[])
+    FROM unnest($51::int[], $52::bigint[], $53::smallint[], $54::int[], $55::text[])
         AS k (bucket, account, counter, month, days)
     ON CONFLICT (bucket, account, counter, month) DO UPDATE SET days = excluded.days
 ), postings AS (
@@ -75,9 +78,9 @@ WITH heads AS (
         entry_count, effective_time, record_time, revision, actor, reference
     )
     SELECT * FROM unnest(
-        $55::int[], $56::bigint[], $57::bigint[], $58::bigint[], $59::text[], $60::bytea[],
-        $61::bigint[], $62::bigint[], $63::int[], $64::timestamptz[], $65::timestamptz[],
-        $66::bigint[], $67::text[], $68::text[]
+        $56::int[], $57::bigint[], $58::bigint[], $59::bigint[], $60::text[], $61::bytea[],
+        $62::bigint[], $63::bigint[], $64::int[], $65::timestamptz[], $66::timestamptz[],
+        $67::bigint[], $68::text[], $69::text[]
     )
 )
 INSERT INTO entry (
@@ -92,12 +95,12 @@ SELECT bucket, account, sequence, posting, kind, currency, points, available_cha
     forfeits::bigint[], source, counter, counter_change, reason, mature_time, expire_time,
     expiry_kind, inactivity_months, digest
 FROM unnest(
-    $69::int[], $70::bigint[], $71::bigint[], $72::bigint[], $73::smallint[], $74::smallint[],
-    $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[], $80::bigint[],
-    $81::bigint[], $82::bigint[], $83::bigint[], $84::bigint[], $85::timestamptz[],
-    $86::timestamptz[], $87::bigint[], $88::text[], $89::text[], $90::text[], $91::bytea[],
-    $92::smallint[], $93::bigint[], $94::text[], $95::timestamptz[], $96::timestamptz[],
-    $97::smallint[], $98::smallint[], $99::bytea[]
+    $70::int[], $71::bigint[], $72::bigint[], $73::bigint[], $74::smallint[], $75::smallint[],
+    $76::bigint[], $77::bigint[], $78::bigint[], $79::bigint[], $80::bigint[], $81::bigint[],
+    $82::bigint[], $83::bigint[], $84::bigint[], $85::bigint[], $86::timestamptz[],
+    $87::timestamptz[], $88::bigint[], $89::text[], $90::text[], $91::text[], $92::bytea[],
+    $93::smallint[], $94::bigint[], $95::text[], $96::timestamptz[], $97::timestamptz[],
+    $98::smallint[], $99::smallint[], $100::bytea[]
 ) AS k (
     bucket, account, sequence, posting, kind, currency, points, available_change, pending_change,
     held_change, debt_change, available, pending, held, debt, requested, effective_time,
@@ -127,22 +130,27 @@ async def save(
     accounts: Sequence[Account],
     postings: Sequence[Saved],
 ) -> None:
-    """Write accounts and their postings, whose places in the stream are given."""
+    """Write accounts and their postings, whose places in the stream are given.
+
+    Postings, entries and new lots of rare accounts are left to `store.rare`.
+    """
     touched = [account for account in accounts if account.touched]
+    plain = [account for account in touched if not account.rare]
+    written = [each for each in postings if not each[0].rare]
     await connection.execute(
         _SAVE,
         list(heads),
         list(heads.values()),
-        *_columns([_account_row(account) for account in touched], 9),
-        *_columns([row for account in touched for row in _balance_rows(account)], 16),
-        *_columns([row for account in touched for row in _fresh_lot_rows(account)], 16),
-        *_columns([row for account in touched for row in _lot_rows(account)], 6),
-        *_columns([row for account in touched for row in _counter_rows(account)], 5),
-        *_columns([_posting_row(account, posting) for account, posting in postings], 14),
-        *_columns(
+        *columns([_account_row(account) for account in touched], 9),
+        *columns([row for account in touched for row in _balance_rows(account)], 16),
+        *columns([row for account in plain for row in _fresh_lot_rows(account)], 16),
+        *columns([row for account in touched for row in _lot_rows(account)], 7),
+        *columns([row for account in touched for row in _counter_rows(account)], 5),
+        *columns([posting_row(account, posting) for account, posting in written], 14),
+        *columns(
             [
-                _entry_row(account, posting, entry)
-                for account, posting in postings
+                entry_row(account, posting, entry)
+                for account, posting in written
                 for entry in posting.entries
             ],
             31,
@@ -150,7 +158,8 @@ async def save(
     )
 
 
-def _columns(rows: Sequence[Sequence[object]], width: int) -> list[Sequence[object]]:
+def columns(rows: Sequence[Sequence[object]], width: int) -> list[Sequence[object]]:
+    """Rows as the columns that `unnest` is given."""
     if not rows:
         return [()] * width
     # `unnest` fills a shorter column up with nulls, so one of nulls alone need not travel.
@@ -187,18 +196,24 @@ def _fresh_lot_rows(account: Account) -> Iterable[tuple[object, ...]]:
     for sequence in account.changed_lots:
         lot = account.lots[sequence]
         if lot.fresh:
-            yield (
-                account.bucket, account.id, lot.sequence, lot.id, lot.currency, lot.points,
-                lot.free, lot.held, lot.pending, lot.earn_time, lot.mature_time, lot.expire_time,
-                lot.expiry_kind, lot.inactivity_months, lot.free + lot.held > 0, lot.posting,
-            )  # fmt: skip
+            yield fresh_lot_row(account, lot)
+
+
+def fresh_lot_row(account: Account, lot: Lot) -> tuple[object, ...]:
+    """The columns that every lot has."""
+    return (
+        account.bucket, account.id, lot.sequence, lot.id, lot.currency, lot.points, lot.free,
+        lot.held, lot.pending, lot.earn_time, lot.mature_time, lot.expire_time, lot.expiry_kind,
+        lot.inactivity_months, lot.free + lot.held > 0, lot.posting,
+    )  # fmt: skip
 
 
 def _lot_rows(account: Account) -> Iterable[tuple[object, ...]]:
     for sequence in account.changed_lots:
         lot = account.lots[sequence]
         if not lot.fresh:
-            yield account.bucket, account.id, sequence, lot.free, lot.held, lot.pending
+            expired = lot.expired_change or None
+            yield account.bucket, account.id, sequence, lot.free, lot.held, lot.pending, expired
 
 
 def _counter_rows(account: Account) -> Iterable[tuple[object, ...]]:
@@ -206,10 +221,11 @@ def _counter_rows(account: Account) -> Iterable[tuple[object, ...]]:
         days = account.counters[counter, month]
         # The days after the last that counted are left out: the row is written at every earning.
         last = next((day for day in range(len(days), 0, -1) if days[day - 1]), 0)
-        yield account.bucket, account.id, counter, month, _array(days[:last])
+        yield account.bucket, account.id, counter, month, array(days[:last])
 
 
-def _posting_row(account: Account, posting: Posting) -> tuple[object, ...]:
+def posting_row(account: Account, posting: Posting) -> tuple[object, ...]:
+    """The columns that every posting has."""
     return (
         account.bucket, posting.sequence, account.id, account.program, posting.request_id,
         posting.digest, posting.version, posting.first_entry, len(posting.entries),
@@ -218,20 +234,22 @@ def _posting_row(account: Account, posting: Posting) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _entry_row(account: Account, posting: Posting, entry: Entry) -> tuple[object, ...]:
+def entry_row(account: Account, posting: Posting, entry: Entry) -> tuple[object, ...]:
+    """The columns that every entry has."""
     draws = entry.draws
     return (
         account.bucket, account.id, entry.sequence, posting.sequence, entry.kind, entry.currency,
         entry.points, *entry.change, *entry.after, entry.requested, entry.effective_time,
         entry.record_time, entry.lot,
-        _array([lot for lot, _ in draws]) if draws else None,
-        _array([points for _, points in draws]) if draws else None,
-        _array([n for pair in entry.forfeits for n in pair]) if entry.forfeits else None,
+        array([lot for lot, _ in draws]) if draws else None,
+        array([points for _, points in draws]) if draws else None,
+        array([n for pair in entry.forfeits for n in pair]) if entry.forfeits else None,
         entry.source, entry.counter, entry.counter_change, entry.reason, entry.mature_time,
         entry.expire_time, entry.expiry_kind, entry.inactivity_months, entry.digest,
     )  # fmt: skip
 
 
-def _array(numbers: Sequence[int]) -> str:
+def array(numbers: Sequence[int]) -> str:
+    """Numbers as the text of an array."""
     # Arrays of arrays cannot be unnested one level deep, so the inner ones travel as text.
     return "{" + ",".join([str(int(number)) for number in numbers]) + "}"
