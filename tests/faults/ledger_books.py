@@ -17,6 +17,7 @@ from tests.properties.driver import Ledger, status_of
 from tests.properties.messages import refused
 from tests.properties.model_shapes import Refused
 
+KIND = resources_pb2.Entry
 CALLERS = 24
 PATIENCE_SECONDS = 60
 # Nothing was decided yet, as far as the caller knows: the same request id is sent again.
@@ -51,18 +52,25 @@ def redeem(program: str, member: str, points: int, request_id: str) -> ledger_pb
     )
 
 
-Move = ledger_pb2.EarnRequest | ledger_pb2.RedeemRequest
+Move = (
+    ledger_pb2.EarnRequest
+    | ledger_pb2.RedeemRequest
+    | ledger_pb2.CreateHoldRequest
+    | ledger_pb2.CaptureHoldRequest
+    | ledger_pb2.ReleaseHoldRequest
+    | ledger_pb2.ReversePostingRequest
+    | ledger_pb2.TransferPointsRequest
+)
 
 
 def method(ledger: Ledger, move: Move) -> Callable[..., Any]:
     """The stub's method of a request."""
-    if isinstance(move, ledger_pb2.EarnRequest):
-        return ledger.ledger.Earn
-    return ledger.ledger.Redeem
+    found: Callable[..., Any] = getattr(ledger.ledger, type(move).__name__.removesuffix("Request"))
+    return found
 
 
 def send(
-    ledgers: Sequence[Ledger], move: Move, seconds: float = 5
+    ledgers: Sequence[Ledger], move: Move, seconds: float = 5, books: "Books | None" = None
 ) -> resources_pb2.Posting | Refused:
     """Sends until there is an answer, going from process to process, always with the same id."""
     give_up = time.monotonic() + PATIENCE_SECONDS
@@ -74,6 +82,8 @@ def send(
             answer = method(ledger, move)(move, metadata=ledger.metadata, timeout=seconds)
         except grpc.RpcError as error:
             if error.code() in RETRIED_CODES and time.monotonic() < give_up:
+                if books is not None:
+                    books.retries += 1
                 time.sleep(0.02)
                 continue
             status = status_of(error)
@@ -90,6 +100,7 @@ class Books:
 
     told: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     refusals: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, move: Move, answer: resources_pb2.Posting | Refused) -> None:
@@ -122,37 +133,91 @@ def assert_books_balance(
     ledger: Ledger, program: str, moves: Sequence[Move], books: Books
 ) -> dict[str, str]:
     """Every answer stands once in the history, and nothing else does. Answers posting → member."""
-    asked = {(move.member, move.request_id): move for move in moves}
+    asked: dict[str, dict[str, Move]] = defaultdict(dict)
+    for move in moves:
+        asked[move.member][move.request_id] = move
     postings: dict[str, str] = {}
-    for member in sorted({move.member for move in moves}):
+    given = received = 0
+    for member in sorted(asked):
         history = entries_of(ledger, program, member)
-        applied = [entry for entry in history if entry.kind != resources_pb2.Entry.ENROLLED]
-        by_request = Counter(entry.request_id for entry in applied)
+        by_request: dict[str, set[str]] = defaultdict(set)
+        for entry in history:
+            by_request[entry.request_id].add(entry.posting)
+        unasked = by_request.pop("", set())
+        by_request.pop("enrol", None)
         told = {request: ids for (who, request), ids in books.told.items() if who == member}
 
         assert [entry.sequence for entry in history] == list(range(1, len(history) + 1))
-        assert max(by_request.values()) == 1, "a request was applied twice"
-        assert set(by_request) == set(told), "lost, or applied and refused"
-        assert {entry.request_id: {entry.posting} for entry in applied} == told
-
-        def signed(request: str, member: str = member) -> int:
-            move = asked[member, request]
-            return move.points if isinstance(move, ledger_pb2.EarnRequest) else -move.points
-
-        account = ledger.call(
-            ledger.ledger.GetAccount, ledger_pb2.GetAccountRequest(program=program, member=member)
-        )
-        (balance,) = account.balances
-        assert balance.available == sum(signed(request) for request in by_request)
-        assert account.version == len(by_request)
-        assert all(entry.after.available >= 0 for entry in history)
-        verified = ledger.call(
-            ledger.ledger.VerifyAccount,
-            ledger_pb2.VerifyAccountRequest(program=program, member=member),
-        )
-        assert verified.ok, verified.findings
+        assert max(map(len, by_request.values())) == 1, "a request was applied twice"
+        assert set(by_request) <= set(asked[member]), "nobody asked for it"
+        lost, extra = set(told) - set(by_request), set(by_request) - set(told)
+        assert (lost, extra) == (set(), set()), "lost, or applied and refused"
+        assert by_request == told
+        for request in by_request:
+            own = [entry for entry in history if entry.request_id == request]
+            assert_does_what_was_asked(asked[member][request], own)
+        assert_numbers_follow(ledger, program, member, history)
+        came = {entry.posting for entry in history if entry.kind == KIND.TRANSFERRED_IN}
+        assert came <= unasked
+        account = account_of(ledger, program, member)
+        enrolled_alone = len(history[0].request_id) > 0 and history[0].request_id == "enrol"
+        assert account.version == len(by_request) + len(came) + enrolled_alone
+        given += sum(entry.points for entry in history if entry.kind == KIND.TRANSFERRED_OUT)
+        received += sum(entry.points for entry in history if entry.kind == KIND.TRANSFERRED_IN)
         postings |= {entry.posting: member for entry in history}
+    assert given + received == 0, "points of a transfer appeared or vanished"
     return postings
+
+
+def assert_does_what_was_asked(move: Move, entries: Sequence[resources_pb2.Entry]) -> None:
+    """The entries of a posting against its request."""
+    if isinstance(move, ledger_pb2.CaptureHoldRequest | ledger_pb2.ReversePostingRequest):
+        # How much depends on what it refers to, which VerifyAccount looks at.
+        return
+    if isinstance(move, ledger_pb2.ReleaseHoldRequest):
+        assert sum(entry.kind == KIND.RELEASED for entry in entries) == 1
+        return
+    kind, sign = {
+        "EarnRequest": (KIND.EARNED, 1),
+        "RedeemRequest": (KIND.REDEEMED, -1),
+        "CreateHoldRequest": (KIND.HELD, 0),
+        "TransferPointsRequest": (KIND.TRANSFERRED_OUT, -1),
+    }[type(move).__name__]
+    (entry,) = [entry for entry in entries if entry.kind == kind]
+    assert entry.points == sign * move.points
+    assert entry.requested == move.points
+
+
+def account_of(ledger: Ledger, program: str, member: str) -> resources_pb2.Account:
+    """What a member has."""
+    request = ledger_pb2.GetAccountRequest(program=program, member=member)
+    account: resources_pb2.Account = ledger.call(ledger.ledger.GetAccount, request)
+    return account
+
+
+def assert_numbers_follow(
+    ledger: Ledger, program: str, member: str, history: Sequence[resources_pb2.Entry]
+) -> None:
+    """Each entry's numbers follow from the one before, the account's from the last; none is < 0."""
+    before = (0, 0, 0, 0)
+    for entry in history:
+        if not entry.currency:
+            continue
+        change, after = _four(entry.change), _four(entry.after)
+        assert after == tuple(map(sum, zip(before, change, strict=True))), entry
+        assert entry.points == change[0] + change[1] + change[2] - change[3], entry
+        assert min(after) >= 0, entry
+        before = after
+    (balance,) = account_of(ledger, program, member).balances
+    assert (balance.available, balance.pending, balance.held, balance.debt) == before
+    assert not (balance.available and balance.debt)
+    request = ledger_pb2.VerifyAccountRequest(program=program, member=member)
+    verified = ledger.call(ledger.ledger.VerifyAccount, request)
+    assert verified.ok, verified.findings
+
+
+def _four(amounts: resources_pb2.Amounts) -> tuple[int, int, int, int]:
+    return amounts.available, amounts.pending, amounts.held, amounts.debt
 
 
 def assert_stream_tells_all(ledger: Ledger, program: str, postings: dict[str, str]) -> None:

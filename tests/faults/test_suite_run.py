@@ -133,3 +133,17 @@ def test_earnings_are_answered_again_after_each_part_was_killed(home: Path) -> N
 
     with start(home) as suite:
         assert Caller(suite).available() == before + 4
+
+
+def test_a_wrong_setting_is_told_at_once_and_nothing_is_started(home: Path) -> None:
+    begin = time.monotonic()
+    with SuiteProcess(home, ["-m", "services"], {**PORTS, "LOYALTY_LOG_LEVEL": "LOUD"}) as suite:
+        code = suite.wait()
+
+    assert code == 1
+    assert suite.output.strip().endswith(
+        "LOYALTY_LOG_LEVEL is 'LOUD': input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"
+    )
+    assert "Traceback" not in suite.output
+    assert not (home / "postgres").exists()
+    assert time.monotonic() - begin < 15

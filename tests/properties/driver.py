@@ -36,6 +36,12 @@ from tests.properties.model_shapes import (
 )
 
 SECONDS = 20
+# Whoever was killed is back soon.
+QUICK_AGAIN = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+)
 
 
 @contextmanager
@@ -66,7 +72,7 @@ class Ledger:
     """Stubs of one ledger with one credential, synchronous."""
 
     def __init__(self, address: str, token: str) -> None:
-        self.channel = grpc.insecure_channel(address)
+        self.channel = grpc.insecure_channel(address, options=QUICK_AGAIN)
         self.ledger = ledger_pb2_grpc.LedgerServiceStub(self.channel)
         self.programs = program_pb2_grpc.ProgramServiceStub(self.channel)
         self.accounts = account_pb2_grpc.AccountServiceStub(self.channel)

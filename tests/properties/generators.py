@@ -91,6 +91,7 @@ def programs(draw: st.DrawFn, start: datetime) -> Settings:
         step=draw(st.sampled_from((1, 1, 1, 5))),
         rate=draw(st.sampled_from(("", "0.015", "1", "0.333333333"))),
         pending_conversion=draw(st.booleans()),
+        notice_days=draw(st.sampled_from((0, 0, 0, 3, 30))),
         billing_month=draw(st.booleans()),
         returns_policy=draw(policies),
         debt_floor=draw(st.none() | st.integers(0, 60)),

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from tests.properties.model_book import LIMIT, Book
 from tests.properties.model_shapes import Account, Entry, Lot, Refused, Strategy
+from tests.properties.model_time import days_after
 
 
 class Lots(Book):
@@ -155,10 +156,10 @@ class Lots(Book):
 
     def _settle(self, account: Account) -> bool:
         """Matures, lapses, expires, at each instant at which something is due, in order."""
-        settled = False
+        instant: datetime | None = None
         while due := [time for time in self._due_times(account) if time <= self.now]:
-            settled = True
-            instant = min(due)
+            # What a lapse gave back may be late for being told of.
+            instant = max(instant or min(due), min(due))
             for lot in account.lots:
                 if lot.free and lot.pending and lot.mature_time <= instant:
                     lot.pending = False
@@ -173,7 +174,32 @@ class Lots(Book):
             for currency in self.settings.currencies:
                 self._expire(account, currency, instant)
                 self._repay(account, currency, instant, "")
-        return settled
+            self._notice(account, instant)
+        return instant is not None
+
+    def _notice(self, account: Account, instant: datetime) -> None:
+        """Tells what will expire: one entry a currency and instant of expiry."""
+        told: dict[tuple[int, datetime], list[Lot]] = {}
+        for lot in sorted(account.lots, key=lambda lot: (lot.earn_time, lot.sequence)):
+            time, expires = self._notice_time(account, lot), self.expire_time(account, lot)
+            if time is not None and time <= instant and expires is not None:
+                currency = self.settings.currencies.index(lot.currency)
+                told.setdefault((currency, expires), []).append(lot)
+                lot.noticed = expires
+        for (_, expires), lots in sorted(told.items(), key=lambda item: item[0]):
+            entry = Entry(0, "EXPIRY_NOTICED", instant, "", lots[0].currency)
+            entry.draws = tuple((lot.sequence, lot.free) for lot in lots)
+            entry.requested, entry.expire_time = sum(lot.free for lot in lots), expires
+            self._enter(account, entry)
+
+    def _notice_time(self, account: Account, lot: Lot) -> datetime | None:
+        """When the expiry of a lot is told, if it is to be; never before it matured."""
+        days, expires = self.settings.notice_days, self.expire_time(account, lot)
+        if not days or not lot.free or lot.pending or expires is None:
+            return None
+        if expires in {lot.noticed, lot.mature_time}:
+            return None
+        return max(days_after(expires, -days, self.settings.zone), lot.mature_time)
 
     def _give_back(
         self, account: Account, entry: Entry, held_by: int, draws: Iterable[tuple[int, int]]
@@ -201,6 +227,8 @@ class Lots(Book):
                 times.append(lot.mature_time)
             if lot.free and expires is not None:
                 times.append(expires)
+            if notice := self._notice_time(account, lot):
+                times.append(notice)
         return times
 
     def _expire(self, account: Account, currency: str, instant: datetime) -> None:

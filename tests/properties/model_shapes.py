@@ -247,6 +247,8 @@ class Lot:
     # Where it came with a fixed expiry, or was given a time of grace.
     set_expiry: datetime | None = None
     graced: bool = False
+    # The expiry that the member was told of.
+    noticed: datetime | None = None
 
 
 @dataclass
