@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import grpc
 
+from chassis.faults import dependency_of
 from chassis.logs import logger
 from chassis.metrics import FOLLOWED, FOLLOWER_RECONNECTS
 
@@ -133,6 +134,9 @@ def _report(log: Any, name: str, error: Exception | None, failures: int, pause: 
     elif isinstance(error, grpc.aio.AioRpcError | TimeoutError | ConnectionError):
         code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "SILENCE"
         log.warning("stream lost", code=code, **fields)
+    elif (gone := dependency_of(error)) is not None:
+        # It comes back, and a trace would say nothing more: a line a try is enough.
+        log.warning("stream not applied", gone=gone, error=type(error).__name__, **fields)
     else:
         log.error("stream not applied", exc_info=error, **fields)
 

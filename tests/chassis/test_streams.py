@@ -5,7 +5,9 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from chassis.streams import Pace, follow
 from loyalty.ledger.v1 import ledger_pb2
@@ -118,6 +120,37 @@ async def test_a_change_that_cannot_be_applied_is_tried_again_and_never_skipped(
 
     assert store.effects == [(0, 1), (0, 2), (0, 3)]
     assert attempts[:4] == [{0: 1}] * 4
+
+
+@pytest.mark.parametrize(
+    "error, traced",
+    [
+        (asyncpg.CannotConnectNowError("the database system is starting up"), False),
+        (asyncpg.InterfaceError("connection is closed"), False),
+        (ConnectionRefusedError("nobody listens"), False),
+        (TimeoutError(), False),
+        (asyncpg.UniqueViolationError("twice"), True),
+        (ValueError("a mistake of ours"), True),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_a_database_that_is_away_is_a_line_a_try_and_a_mistake_has_its_trace(
+    error: Exception, traced: bool
+) -> None:
+    store = Store()
+
+    async def apply(_changes: Sequence[Any], _cursors: Mapping[int, int]) -> None:
+        raise error
+
+    async def call(_cursors: Mapping[int, int]) -> AsyncIterator[Response]:
+        yield response((0, 1), b0=1)
+
+    with capture_logs() as lines:
+        await until(
+            lambda: len(lines) >= 3, follow(call, store.load, apply, name="ledger", pace=QUICK)
+        )
+
+    assert {("exc_info" in line, line["stream"]) for line in lines} == {(traced, "ledger")}
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_applied_again() -> None:
