@@ -213,11 +213,14 @@ class NotSandbox(Refusal):
 
 
 class LimitReached(Refusal):
-    """A configured limit refuses."""
+    """A configured limit refuses; `message` says more than which one where that is needed."""
 
     reason = "LIMIT_REACHED"
 
-    def __init__(self, limit_name: str, limit: int, count: int) -> None:
+    def __init__(self, limit_name: str, limit: int, count: int, message: str = "") -> None:
         super().__init__(
-            f"{limit_name} allows {limit}", limit_name=limit_name, limit=limit, count=count
+            message or f"{limit_name} allows {limit}",
+            limit_name=limit_name,
+            limit=limit,
+            count=count,
         )

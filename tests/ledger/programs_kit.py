@@ -135,6 +135,7 @@ class Refused:
     reason: str
     metadata: dict[str, str]
     fields: tuple[str, ...]
+    message: str
 
 
 async def refusal(call: Any) -> Refused:
@@ -147,7 +148,7 @@ async def refusal(call: Any) -> Refused:
         if info is None:
             raise
         fields = tuple(violation.field for violation in violations_of(status))
-        return Refused(error.code(), info.reason, dict(info.metadata), fields)
+        return Refused(error.code(), info.reason, dict(info.metadata), fields, status.message)
     raise AssertionError(f"not refused: {answer}")
 
 

@@ -169,6 +169,7 @@ async def test_without_multiple_programs_one_of_two_created_at_once_is_refused(
         "LIMIT_REACHED",
     )
     assert later.metadata == {"limit_name": "multiple_programs", "limit": "1", "count": "1"}
+    assert "unless its setting multiple_programs is on" in later.message
     assert again == created[0] or again.create_time == created[0].create_time
 
 

@@ -21,6 +21,11 @@ from services.ledger.store.program_writes import (
 )
 from services.ledger.store.programs import ProgramState
 
+_ONE_PROGRAM = (
+    "an organization has 1 program besides sandboxes unless its setting multiple_programs is on"
+    " (UpdateOrganization)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class NewProgram:
@@ -61,7 +66,7 @@ async def create_program(
         if not asked.sandbox and not organization.settings.multiple_programs:
             count = await count_programs(connection, caller.organization)
             if count >= 1:
-                raise LimitReached("multiple_programs", 1, count)
+                raise LimitReached("multiple_programs", 1, count, _ONE_PROGRAM)
         program = _new_program(context, caller, asked, config)
         record_time = program.now(program.create_time)
         author = Author(caller.actor, "created", record_time)
