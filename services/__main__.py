@@ -11,13 +11,26 @@ from pathlib import Path
 
 from chassis.children import stop_with_parent
 from chassis.identity import MEMBER_SCOPE, SCOPES
-from chassis.supervise import Home, Service, SuiteError, Supervisor, reachable_host
+from chassis.settings import ServiceSettings
+from chassis.supervise import (
+    Home,
+    Service,
+    SuiteError,
+    Supervisor,
+    reachable_host,
+    read_certificates,
+)
+from services.audience.settings import AudienceSettings
+from services.gateway.settings import GatewaySettings
+from services.ledger.settings import LedgerSettings
+from services.rules.settings import RulesSettings
 from services.sample import ORGANIZATION, guide, seed
+from services.tiers.settings import TiersSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def service(name: str, **ports: int) -> Service:
+def service(name: str, settings: type[ServiceSettings], **ports: int) -> Service:
     """Answer the service in the folder `name`; the first port answers for its health."""
     migrations = ROOT / "services" / name / "store" / "migrations"
     return Service(
@@ -25,16 +38,17 @@ def service(name: str, **ports: int) -> Service:
         command=(sys.executable, "-m", f"services.{name}"),
         ports={f"LOYALTY_{port}_PORT": number for port, number in ports.items()},
         migrations=migrations if migrations.is_dir() else None,
+        settings=settings,
     )
 
 
 # In the order of starting: nobody starts before those that it calls.
 SERVICES = (
-    service("ledger", LEDGER=50051),
-    service("tiers", TIERS=50053),
-    service("rules", RULES=50052),
-    service("audience", AUDIENCE=50054),
-    service("gateway", GATEWAY=50050, HTTP=8080),
+    service("ledger", LedgerSettings, LEDGER=50051),
+    service("tiers", TiersSettings, TIERS=50053),
+    service("rules", RulesSettings, RULES=50052),
+    service("audience", AudienceSettings, AUDIENCE=50054),
+    service("gateway", GatewaySettings, GATEWAY=50050, HTTP=8080),
 )
 
 
@@ -71,8 +85,9 @@ def main() -> None:
 
     def ready(ports: Mapping[str, int]) -> None:
         host = reachable_host(environment)
-        seed(host, ports, home.ensure_keys())
-        sys.stdout.write(guide(home, host, ports))
+        certificates = read_certificates(environment, host.strip("[]"))
+        seed(host, ports, home.ensure_keys(), certificates)
+        sys.stdout.write(guide(home, host, ports, certificates))
         sys.stdout.flush()
 
     suite = Supervisor(SERVICES, home, environment, directory=ROOT, prepare=prepare, ready=ready)

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from chassis.identity import MEMBER_SCOPE, SCOPES, Identity, Jwk, TokenIssuer
-from chassis.supervise import Home, SuiteError
+from chassis.supervise import Certificates, Home, SuiteError, dial
 from loyalty.audience.v1 import audience_pb2
 from loyalty.audience.v1.audience_pb2 import AudienceCriterion
 from loyalty.audience.v1.audience_pb2_grpc import AudienceServiceStub
@@ -96,15 +96,18 @@ class Stubs:
 
 
 @contextmanager
-def stubs(host: str, ports: Mapping[str, int], signing_key: Jwk) -> Iterator[Stubs]:
+def stubs(
+    host: str,
+    ports: Mapping[str, int],
+    signing_key: Jwk,
+    certificates: Certificates | None = None,
+) -> Iterator[Stubs]:
     """Stubs for a suite at these ports, as the organization `demo` with all rights."""
     token = TokenIssuer(signing_key).issue(
         Identity(ORGANIZATION, SCOPES - {MEMBER_SCOPE}, "sample")
     )
     channels = {
-        name: grpc.insecure_channel(
-            f"{host}:{ports[f'LOYALTY_{name}_PORT']}", [("grpc.enable_http_proxy", 0)]
-        )
+        name: dial(f"{host}:{ports[f'LOYALTY_{name}_PORT']}", certificates)
         for name in ("LEDGER", "RULES", "TIERS", "AUDIENCE")
     }
     try:
@@ -121,13 +124,18 @@ def stubs(host: str, ports: Mapping[str, int], signing_key: Jwk) -> Iterator[Stu
             channel.close()
 
 
-def seed(host: str, ports: Mapping[str, int], signing_key: Jwk) -> None:
+def seed(
+    host: str,
+    ports: Mapping[str, int],
+    signing_key: Jwk,
+    certificates: Certificates | None = None,
+) -> None:
     """Make the organization `demo`, its program `sample` and a member with points.
 
     Done once: afterwards it stays as it is, whatever has become of it. Raises SuiteError where a
     service does not do its part.
     """
-    with stubs(host, ports, signing_key) as suite:
+    with stubs(host, ports, signing_key, certificates) as suite:
         make = suite.make
         make(
             suite.programs.CreateOrganization,
@@ -242,12 +250,16 @@ class _Maker:
         raise SuiteError(f"the sample program cannot be made: {code.name} {details}")
 
 
-def guide(home: Home, host: str, ports: Mapping[str, int]) -> str:
+def guide(
+    home: Home, host: str, ports: Mapping[str, int], certificates: Certificates | None = None
+) -> str:
     """Answer what a person needs to start: addresses, the key, three commands to paste."""
-    base = f"http://{host}:{ports['LOYALTY_HTTP_PORT']}"
+    base = f"{'https' if certificates else 'http'}://{host}:{ports['LOYALTY_HTTP_PORT']}"
     program = f"{base}/v1/programs/{PROGRAM}"
     member = f"{program}/members/{MEMBER}"
     key = f'-H "Authorization: Bearer $(cat {shlex.quote(str(home.admin_key))})"'
+    if certificates is not None:
+        key = f"--cacert {shlex.quote(str(certificates.authority.resolve()))} {key}"
     send = f"curl -sS {key} -H 'Content-Type: application/json'"
     event = (
         f'{{\\"id\\": \\"paid-$(date +%s%N)\\", \\"type\\": \\"purchase\\",'

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "LOYALTY_"
-_MISSING: Final = "is not set"
 
 
 class WrongSettings(ValueError):
@@ -128,17 +127,17 @@ def read_settings(kind: type[Settings]) -> Settings:
 def wrong_settings(kind: type[ServiceSettings], environment: Mapping[str, str]) -> list[str]:
     """What is wrong in an environment that a service is about to get, a sentence a variable.
 
-    What is missing is not: whoever starts the service may still add it.
+    What is missing is not wrong: whoever starts the service may still add it, which is a text.
     """
     given = {
-        name: environment[variable]
-        for name in kind.model_fields
-        if (variable := variable_of(name)) in environment
+        name: environment.get(variable_of(name), "")
+        for name, field in kind.model_fields.items()
+        if variable_of(name) in environment or field.is_required()
     }
     try:
         kind.model_validate(given)
     except ValidationError as error:
-        return [each for each in _sentences(error) if not each.endswith(_MISSING)]
+        return _sentences(error)
     return []
 
 
@@ -157,7 +156,7 @@ def _sentence(error: Any) -> str:
         return str(said)
     name = str(error["loc"][0])
     if error["type"] == "missing":
-        return f"{variable_of(name)} {_MISSING}"
+        return f"{variable_of(name)} is not set"
     # An address of a database holds a password.
     value = "wrong" if name.endswith("dsn") else repr(error["input"])
     return f"{variable_of(name)} is {value}: {said[:1].lower()}{said[1:]}"

@@ -1,5 +1,6 @@
 """The parts of the supervisor: ports, pauses, the home."""
 
+import asyncio
 import hashlib
 import json
 import signal
@@ -11,11 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
-from chassis.supervise import Home, Service, SuiteError, reachable_host
-from chassis.supervise.process import Backoff
-from chassis.supervise.service import choose_ports
+from chassis.server import build_server
+from chassis.settings import ServiceSettings, WrongSettings, read_settings
+from chassis.supervise import Home, Service, SuiteError, reachable_host, read_certificates
+from chassis.supervise.process import Backoff, serving
+from chassis.supervise.service import check_settings, choose_ports
 from chassis.supervise.signals import Signals
+from testkit import keys, servers
+from tests.chassis.certificates import Certificates, certificates
 
 LEDGER = Service("ledger", ("true",), {"LOYALTY_LEDGER_PORT": 0})
 GATEWAY = Service("gateway", ("true",), {"LOYALTY_GATEWAY_PORT": 0, "LOYALTY_HTTP_PORT": 0})
@@ -83,6 +89,122 @@ def test_one_port_for_two_things_is_refused() -> None:
             {"LOYALTY_LEDGER_PORT": same, "LOYALTY_HTTP_PORT": same},
             patience_s=0,
         )
+
+
+class LedgerLike(ServiceSettings):
+    """Settings of a service with a database, whose address it is given."""
+
+    ledger_dsn: str
+    ledger_lanes: int = Field(default=2, ge=1, le=64)
+
+
+TALKING = Service("ledger", ("true",), {"LOYALTY_LEDGER_PORT": 0}, settings=LedgerLike)
+WRONG = {
+    "a level that is none": (
+        {"LOYALTY_LOG_LEVEL": "LOUD"},
+        "LOYALTY_LOG_LEVEL is 'LOUD': input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+    ),
+    "a number that is none": (
+        {"LOYALTY_LEDGER_LANES": "two"},
+        "LOYALTY_LEDGER_LANES is 'two': input should be a valid integer",
+    ),
+    "two at once": (
+        {"LOYALTY_LEDGER_LANES": "0", "LOYALTY_MAX_STREAMS": "0"},
+        "LOYALTY_LEDGER_LANES is '0': input should be greater than or equal to 1",
+    ),
+    "half of the certificates": (
+        {"LOYALTY_TLS_KEY_PATH": "key.pem"},
+        "LOYALTY_TLS_CERTIFICATE_PATH, LOYALTY_TLS_KEY_PATH and LOYALTY_TLS_CA_PATH come together",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_setting_is_told_by_its_variable_once(case: str) -> None:
+    environment, sentence = WRONG[case]
+    with pytest.raises(SuiteError) as refused:
+        check_settings((TALKING, TALKING), environment)
+
+    assert sentence in str(refused.value)
+    assert str(refused.value).count("; ") == len(environment) - 1
+
+
+def test_settings_that_fit_are_not_refused_and_what_a_suite_adds_may_be_missing() -> None:
+    check_settings((TALKING, LEDGER), {"LOYALTY_LOG_LEVEL": "DEBUG", "LOYALTY_OTHER": "LOUD"})
+
+
+def test_what_is_missing_is_told_where_a_service_reads_its_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("LOYALTY_LEDGER_DSN", raising=False)
+    with pytest.raises(WrongSettings, match=r"^LOYALTY_LEDGER_DSN is not set$"):
+        read_settings(LedgerLike)
+
+
+def tls(made: Certificates) -> dict[str, str]:
+    return {
+        "LOYALTY_TLS_CERTIFICATE_PATH": str(made.certificate),
+        "LOYALTY_TLS_KEY_PATH": str(made.key),
+        "LOYALTY_TLS_CA_PATH": str(made.authority),
+    }
+
+
+def test_certificates_with_which_services_reach_each_other_are_taken(tmp_path: Path) -> None:
+    ours = certificates(tmp_path / "ours")
+    found = read_certificates(tls(ours), "localhost")
+
+    assert found is not None
+    assert (found.chain, found.key, found.authority) == (
+        ours.certificate,
+        ours.key,
+        ours.authority,
+    )
+    assert read_certificates({}, "localhost") is None
+
+
+def test_certificates_with_which_no_service_would_reach_another_are_refused(
+    tmp_path: Path,
+) -> None:
+    ours, others = certificates(tmp_path / "ours"), certificates(tmp_path / "others")
+    cases = {
+        "cannot call each other at 127.0.0.1: .*127.0.0.1": (tls(ours), "127.0.0.1"),
+        "LOYALTY_TLS_CA_PATH: .*none.pem cannot be read": (
+            {**tls(ours), "LOYALTY_TLS_CA_PATH": str(tmp_path / "none.pem")},
+            "localhost",
+        ),
+        "cannot call each other at localhost: KEY_VALUES_MISMATCH": (
+            {**tls(ours), "LOYALTY_TLS_KEY_PATH": str(others.key)},
+            "localhost",
+        ),
+        "cannot call each other at localhost: unable to get": (
+            {**tls(ours), "LOYALTY_TLS_CA_PATH": str(others.authority)},
+            "localhost",
+        ),
+    }
+    for sentence, (environment, host) in cases.items():
+        with pytest.raises(SuiteError, match=sentence):
+            read_certificates(environment, host)
+
+
+async def test_the_health_of_a_service_with_tls_is_asked_with_the_suites_certificate(
+    tmp_path: Path,
+) -> None:
+    found = read_certificates(tls(certificates(tmp_path / "ours")), "localhost")
+    assert found is not None
+    server = build_server(
+        name="test",
+        servicers=[],
+        scopes={},
+        verifier=keys.verifier(),
+        settings=servers.settings(
+            tls_certificate_path=found.chain, tls_key_path=found.key, tls_ca_path=found.authority
+        ),
+    )
+    async with servers.running(server) as port:
+        shown = await asyncio.to_thread(serving, f"localhost:{port}", found)
+        plain = await asyncio.to_thread(serving, f"localhost:{port}", None)
+
+    assert (shown, plain) == (True, False)
 
 
 def test_pauses_double_to_a_bound_and_are_forgotten_after_a_good_while() -> None:

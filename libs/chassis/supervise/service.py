@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chassis.settings import ServiceSettings, wrong_settings
 from chassis.supervise.errors import SuiteError
 
 HOST_VARIABLE = "LOYALTY_HOST"
@@ -20,13 +21,20 @@ class Service:
 
     `ports` are its environment variables for ports with their defaults; the first one answers
     `grpc.health.v1`. A service with `migrations` has a database, whose address it is given as
-    `LOYALTY_<NAME>_DSN`; one that stands there already is used as it is.
+    `LOYALTY_<NAME>_DSN`; one that stands there already is used as it is. `settings` are what it
+    reads from its environment, looked at before anything starts.
     """
 
     name: str
     command: Sequence[str]
     ports: Mapping[str, int]
     migrations: Path | None = None
+    settings: type[ServiceSettings] | None = None
+
+    @property
+    def address_variable(self) -> str:
+        """The variable that tells the other services where it is."""
+        return f"LOYALTY_{self.name.upper()}_ADDRESS"
 
     @property
     def health_variable(self) -> str:
@@ -49,6 +57,16 @@ def reachable_host(environment: Mapping[str, str]) -> str:
     host = environment.get(HOST_VARIABLE) or DEFAULT_HOST
     host = {"0.0.0.0": DEFAULT_HOST, "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
     return f"[{host}]" if ":" in host else host
+
+
+def check_settings(services: Sequence[Service], environment: Mapping[str, str]) -> None:
+    """Raise SuiteError with every setting that some service would not start with."""
+    wrong: dict[str, None] = {}
+    for service in services:
+        if service.settings is not None:
+            wrong |= dict.fromkeys(wrong_settings(service.settings, environment))
+    if wrong:
+        raise SuiteError("; ".join(wrong))
 
 
 def choose_ports(

@@ -11,8 +11,9 @@ from chassis.postgres import EmbeddedPostgres, PostgresUnavailable
 from chassis.supervise.errors import SuiteError
 from chassis.supervise.home import Home
 from chassis.supervise.process import Backoff, Process, serving
-from chassis.supervise.service import Service, choose_ports, reachable_host
+from chassis.supervise.service import Service, check_settings, choose_ports, reachable_host
 from chassis.supervise.signals import Signals
+from chassis.supervise.tls import Certificates, read_certificates
 
 START_TIMEOUT_S = 60.0
 START_FAILURES_MAX = 3
@@ -53,6 +54,7 @@ class Supervisor:
         self._ready = ready
         self._say = say or _say
         self._ports: dict[str, int] = {}
+        self._certificates: Certificates | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._postgres_backoff = Backoff()
         self._postgres_started = 0.0
@@ -70,6 +72,10 @@ class Supervisor:
                 self._services,
                 self._environment,
                 patience_s=ENDING_PATIENCE_S if killed else 0.0,
+            )
+            check_settings(self._services, self._environment | self._port_texts())
+            self._certificates = read_certificates(
+                self._environment, reachable_host(self._environment).strip("[]")
             )
             try:
                 self._start()
@@ -146,6 +152,7 @@ class Supervisor:
         """What a service is told: everything but the other services' databases.
 
         The migrating role's address stays here; the tables are there when the service starts.
+        The others are where they listen, unless the environment says otherwise.
         """
         hidden = {
             variable
@@ -153,14 +160,19 @@ class Supervisor:
             for variable in (each.dsn_variable, each.migration_dsn_variable)
         }
         told = {key: value for key, value in self._environment.items() if key not in hidden}
-        told |= {variable: str(port) for variable, port in self._ports.items()}
+        told |= self._port_texts()
+        for each in self._services:
+            told.setdefault(each.address_variable, self._address(each))
         if service.migrations is not None:
             told[service.dsn_variable] = self._addresses(service)[0]
         return told
 
+    def _port_texts(self) -> dict[str, str]:
+        return {variable: str(port) for variable, port in self._ports.items()}
+
     def _wait_until_serving(self, service: Service, process: Process) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not serving(self._address(service)):
+        while not serving(self._address(service), self._certificates):
             if process.tend(self._say):
                 self._record()
             if process.failures >= START_FAILURES_MAX or time.monotonic() >= deadline:
