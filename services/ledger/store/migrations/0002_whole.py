@@ -11,7 +11,7 @@ revision = "0002"
 down_revision = "0001"
 
 # What is written here is never changed, not even by the service itself.
-append_only = ("request",)
+append_only = ("request", "program_revision", "program_change")
 # An identifier is taken away from its member; a person that is erased leaves nothing here.
 deletable = ("identifier", "directory")
 
