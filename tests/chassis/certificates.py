@@ -1,6 +1,7 @@
-"""An authority and a certificate for localhost, made for one test."""
+"""An authority and a certificate for localhost and 127.0.0.1, made for one test."""
 
 import datetime as dt
+import ipaddress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,12 +44,25 @@ def certificates(folder: Path) -> Certificates:
     root = (
         begin(root_name, root_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False
+        )
         .sign(root_key, hashes.SHA256())
     )
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     leaf = (
         begin(name, key.public_key())
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
+            ),
+            critical=False,
+        )
+        # The stricter of the verifiers ask whose key it was signed with.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()),
+            critical=False,
+        )
         .sign(root_key, hashes.SHA256())
     )
     made = Certificates(folder / "key.pem", folder / "certificate.pem", folder / "authority.pem")

@@ -167,7 +167,7 @@ def test_certificates_with_which_no_service_would_reach_another_are_refused(
 ) -> None:
     ours, others = certificates(tmp_path / "ours"), certificates(tmp_path / "others")
     cases = {
-        "cannot call each other at 127.0.0.1: .*127.0.0.1": (tls(ours), "127.0.0.1"),
+        "cannot call each other at 10.1.2.3: .*10.1.2.3": (tls(ours), "10.1.2.3"),
         "LOYALTY_TLS_CA_PATH: .*none.pem cannot be read": (
             {**tls(ours), "LOYALTY_TLS_CA_PATH": str(tmp_path / "none.pem")},
             "localhost",

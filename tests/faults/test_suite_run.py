@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.chassis.certificates import certificates
 from tests.faults.suite_process import SuiteProcess
 
 PORTS = {
@@ -147,3 +149,27 @@ def test_a_wrong_setting_is_told_at_once_and_nothing_is_started(home: Path) -> N
     assert "Traceback" not in suite.output
     assert not (home / "postgres").exists()
     assert time.monotonic() - begin < 15
+
+
+def test_with_certificates_everything_is_served_and_called_over_tls(home: Path) -> None:
+    made = certificates(home.parent / "certificates")
+    paths = {
+        "LOYALTY_TLS_CERTIFICATE_PATH": str(made.certificate),
+        "LOYALTY_TLS_KEY_PATH": str(made.key),
+        "LOYALTY_TLS_CA_PATH": str(made.authority),
+    }
+    with SuiteProcess(home, ["-m", "services"], {**PORTS, **paths}) as suite:
+        suite.wait_for(SERVES)
+        found = re.search(r"running at (https://\S+) ", suite.output)
+        assert found is not None
+        key = (home / "admin.key").read_text().strip()
+        answer = httpx.get(
+            f"{found[1]}/v1/programs/sample/members/ada",
+            headers={"authorization": f"Bearer {key}"},
+            verify=ssl.create_default_context(cafile=made.authority),
+            trust_env=False,
+        )
+
+    assert answer.status_code == 200, answer.text
+    # Every part of the profile comes from another service.
+    assert {"account", "membership", "audiences"} <= set(answer.json())
