@@ -11,7 +11,14 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from loyalty.common.v1 import clock_pb2
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, proof_pb2, resources_pb2
+from loyalty.ledger.v1 import (
+    account_pb2,
+    group_pb2,
+    ledger_pb2,
+    program_pb2,
+    proof_pb2,
+    resources_pb2,
+)
 
 FILES = (ledger_pb2, program_pb2, account_pb2, proof_pb2, clock_pb2)
 NOWHERE = "01890000-0000-7000-8000-000000000000"
@@ -123,6 +130,19 @@ def _update_organization(program: str, member: str) -> program_pb2.UpdateOrganiz
     return request
 
 
+def _create_group(program: str, member: str) -> group_pb2.CreateGroupRequest:
+    request = group_pb2.CreateGroupRequest(
+        program=program,
+        group=fresh("g"),
+        request_id="create",
+        kind="GROUP",
+        display_name="A family",
+    )
+    request.rules.roles.add(role="head", permissions=["REDEEM", "TRANSFER"])
+    request.rules.on_leave = group_pb2.GroupRules.TAKE_SHARE
+    return request
+
+
 Make = Callable[[str, str], Message]
 
 VALID: dict[str, Make] = {
@@ -138,6 +158,12 @@ VALID: dict[str, Make] = {
     "Post": _post,
     "BatchPost": lambda p, m: ledger_pb2.BatchPostRequest(
         program=p, requests=[_post("", m), _post("", m)]
+    ),
+    "TransferPoints": lambda p, m: ledger_pb2.TransferPointsRequest(
+        **_to(p, m), recipient="bob", points=1, reason="a gift"
+    ),
+    "RedeemAcrossPrograms": lambda p, m: ledger_pb2.RedeemAcrossProgramsRequest(
+        **_to(p, m), points=1, programs=[p]
     ),
     "GetAccount": lambda p, m: ledger_pb2.GetAccountRequest(
         program=p, member=m, windows=[_window()]
@@ -194,6 +220,24 @@ VALID: dict[str, Make] = {
     ),
     "GetMember": lambda p, m: account_pb2.GetMemberRequest(program=p, member=m),
     "ListMembers": lambda p, m: account_pb2.ListMembersRequest(program=p, page_size=3),
+    "MergeMembers": lambda p, m: group_pb2.MergeMembersRequest(
+        **_to(p, "duplicate"), into=m, reason="the same person"
+    ),
+    "CreateGroup": _create_group,
+    "GetGroup": lambda p, m: group_pb2.GetGroupRequest(program=p, group="family"),
+    "UpdateGroup": lambda p, m: group_pb2.UpdateGroupRequest(
+        program=p, group="family", display_name="The family"
+    ),
+    "ListGroups": lambda p, m: group_pb2.ListGroupsRequest(program=p, page_size=3),
+    "AddGroupMember": lambda p, m: group_pb2.AddGroupMemberRequest(
+        **_to(p, "cousin"), group="family", role="member", on_join="LEAVE_BEHIND"
+    ),
+    "RemoveGroupMember": lambda p, m: group_pb2.RemoveGroupMemberRequest(
+        **_to(p, "uncle"), group="family", on_leave="TAKE_SHARE"
+    ),
+    "ListGroupMembers": lambda p, m: group_pb2.ListGroupMembersRequest(
+        program=p, group="family", page_size=3, include_former=True
+    ),
     "CatchUp": lambda p, m: clock_pb2.CatchUpRequest(
         program=p, time=Timestamp(seconds=1_700_000_000)
     ),

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
+from loyalty.ledger.v1 import ledger_pb2 as _ledger_pb2
 from loyalty.ledger.v1 import resources_pb2 as _resources_pb2
 import builtins as _builtins
 import sys
@@ -657,3 +658,179 @@ class ListMembersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMembersResponse: _TypeAlias = ListMembersResponse  # noqa: Y015
+
+@_typing.final
+class FreezeMemberRequest(_message.Message):
+    """Request of `FreezeMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference: up to 200 characters."""
+    reason: _builtins.str
+    """Required. Why, for people: 1 to 500 characters."""
+    @_builtins.property
+    def preconditions(self) -> _ledger_pb2.Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: _ledger_pb2.Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "member", b"member", "preconditions", b"preconditions", "program", b"program", "reason", b"reason", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeMemberRequest: _TypeAlias = FreezeMemberRequest  # noqa: Y015
+
+@_typing.final
+class FreezeMemberResponse(_message.Message):
+    """Answer of `FreezeMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeMemberResponse: _TypeAlias = FreezeMemberResponse  # noqa: Y015
+
+@_typing.final
+class UnfreezeMemberRequest(_message.Message):
+    """Request of `UnfreezeMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    PRECONDITIONS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    program: _builtins.str
+    """Required. The program."""
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    request_id: _builtins.str
+    """Required. The caller's id of this request, 1 to 128 visible ASCII characters, unique for the member."""
+    validate_only: _builtins.bool
+    """Optional. Answer as if, and write nothing."""
+    reference: _builtins.str
+    """Optional. The caller's own reference: up to 200 characters."""
+    reason: _builtins.str
+    """Required. Why, for people: 1 to 500 characters."""
+    @_builtins.property
+    def preconditions(self) -> _ledger_pb2.Preconditions:
+        """Optional. What the caller's decision rested on."""
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it counts; not later than the program's now. Default: the program's now."""
+
+    def __init__(
+        self,
+        *,
+        program: _builtins.str = ...,
+        member: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        preconditions: _ledger_pb2.Preconditions | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        reference: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "member", b"member", "preconditions", b"preconditions", "program", b"program", "reason", b"reason", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnfreezeMemberRequest: _TypeAlias = UnfreezeMemberRequest  # noqa: Y015
+
+@_typing.final
+class UnfreezeMemberResponse(_message.Message):
+    """Answer of `UnfreezeMember`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
+    @_builtins.property
+    def posting(self) -> _resources_pb2.Posting:
+        """Output only. What was recorded."""
+
+    @_builtins.property
+    def account(self) -> _resources_pb2.Account:
+        """Output only. The account after it; as it is now where the request is a replay."""
+
+    def __init__(
+        self,
+        *,
+        posting: _resources_pb2.Posting | None = ...,
+        replayed: _builtins.bool = ...,
+        account: _resources_pb2.Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "posting", b"posting", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnfreezeMemberResponse: _TypeAlias = UnfreezeMemberResponse  # noqa: Y015

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from loyalty.ledger.v1 import account_pb2 as loyalty_dot_ledger_dot_v1_dot_account__pb2
+from loyalty.ledger.v1 import group_pb2 as loyalty_dot_ledger_dot_v1_dot_group__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -69,10 +70,60 @@ class AccountServiceStub:
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberRequest.SerializeToString,
                 response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberResponse.FromString,
                 _registered_method=True)
+        self.FreezeMember = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/FreezeMember',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.FreezeMemberRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.FreezeMemberResponse.FromString,
+                _registered_method=True)
+        self.UnfreezeMember = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/UnfreezeMember',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.UnfreezeMemberRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.UnfreezeMemberResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/loyalty.ledger.v1.AccountService/ListMembers',
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersRequest.SerializeToString,
                 response_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
+        self.MergeMembers = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/MergeMembers',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.MergeMembersRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.MergeMembersResponse.FromString,
+                _registered_method=True)
+        self.CreateGroup = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/CreateGroup',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.CreateGroupRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.CreateGroupResponse.FromString,
+                _registered_method=True)
+        self.GetGroup = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/GetGroup',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.GetGroupRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.Group.FromString,
+                _registered_method=True)
+        self.UpdateGroup = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/UpdateGroup',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.UpdateGroupRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.Group.FromString,
+                _registered_method=True)
+        self.ListGroups = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/ListGroups',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupsRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupsResponse.FromString,
+                _registered_method=True)
+        self.AddGroupMember = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/AddGroupMember',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.AddGroupMemberRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.AddGroupMemberResponse.FromString,
+                _registered_method=True)
+        self.RemoveGroupMember = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/RemoveGroupMember',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.RemoveGroupMemberRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.RemoveGroupMemberResponse.FromString,
+                _registered_method=True)
+        self.ListGroupMembers = channel.unary_unary(
+                '/loyalty.ledger.v1.AccountService/ListGroupMembers',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupMembersRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupMembersResponse.FromString,
                 _registered_method=True)
 
 
@@ -157,10 +208,121 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FreezeMember(self, request, context):
+        """Lets no points of a member move until it is unfrozen. Time goes on: points mature and expire, and
+        holds lapse.
+
+        Idempotent by `request_id`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnfreezeMember(self, request, context):
+        """Lets the points of a frozen member move again.
+
+        Idempotent by `request_id`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_NOT_FROZEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMembers(self, request, context):
         """Lists the members of a program, ordered by when the ledger first knew them.
 
         Refusals: INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeMembers(self, request, context):
+        """Merges a member into another one, in all programs of the organization in one commit: points move
+        with their dates, debt moves and is repaid, counters are added up on their days. From then on the
+        old id means the member that remains, whatever is asked with it; request ids used before are
+        answered as ever. The entries of the old account stay as they are.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: MEMBER_NOT_FOUND (of either, in the program addressed), REQUEST_ID_REUSED, INVALID_FIELD
+        (into itself, or a group), MEMBER_MERGED (either), MEMBER_IN_GROUP (either, in any program),
+        MEMBER_FROZEN (either, in any program), HOLD_OPEN, POINTS_OVERFLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateGroup(self, request, context):
+        """Creates a group or a fleet: an account that its members share. Its id is of the same names as
+        members' ids, and what is addressed to it needs no permission of a role.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: REQUEST_ID_REUSED, MEMBER_EXISTS, GROUP_EXISTS, PROGRAM_INACTIVE, SETTING_OFF
+        (`groups.enabled`, `fleets.enabled`), INVALID_FIELD (two roles of one name).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroup(self, request, context):
+        """Answers one group or fleet.
+
+        Refusals: GROUP_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateGroup(self, request, context):
+        """Changes a group's name or rules. Doing it again changes nothing.
+
+        Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
+        (`rules.pooling`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroups(self, request, context):
+        """Lists the groups and fleets of a program, by id.
+
+        Refusals: INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddGroupMember(self, request, context):
+        """Adds a member to a group, or a vehicle or driver to a fleet. Where the group pools, from then on
+        what the member earns and counts lands in the group's account, with the member named.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+        SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
+        or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveGroupMember(self, request, context):
+        """Takes a member out of its group. What it earns lands in its own account again.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+        MEMBER_NOT_IN_GROUP, POINTS_OVERFLOW.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroupMembers(self, request, context):
+        """Lists who belongs to a group, in the order of joining.
+
+        Refusals: GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,10 +361,60 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberRequest.FromString,
                     response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.EraseMemberResponse.SerializeToString,
             ),
+            'FreezeMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreezeMember,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.FreezeMemberRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.FreezeMemberResponse.SerializeToString,
+            ),
+            'UnfreezeMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnfreezeMember,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.UnfreezeMemberRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.UnfreezeMemberResponse.SerializeToString,
+            ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
                     request_deserializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersRequest.FromString,
                     response_serializer=loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersResponse.SerializeToString,
+            ),
+            'MergeMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeMembers,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.MergeMembersRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.MergeMembersResponse.SerializeToString,
+            ),
+            'CreateGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGroup,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.CreateGroupRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.CreateGroupResponse.SerializeToString,
+            ),
+            'GetGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroup,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.GetGroupRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.Group.SerializeToString,
+            ),
+            'UpdateGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateGroup,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.UpdateGroupRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.Group.SerializeToString,
+            ),
+            'ListGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroups,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupsResponse.SerializeToString,
+            ),
+            'AddGroupMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddGroupMember,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.AddGroupMemberRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.AddGroupMemberResponse.SerializeToString,
+            ),
+            'RemoveGroupMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveGroupMember,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.RemoveGroupMemberRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.RemoveGroupMemberResponse.SerializeToString,
+            ),
+            'ListGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroupMembers,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupMembersRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupMembersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -383,6 +595,60 @@ class AccountService:
             _registered_method=True)
 
     @staticmethod
+    def FreezeMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/FreezeMember',
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.FreezeMemberRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.FreezeMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnfreezeMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/UnfreezeMember',
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.UnfreezeMemberRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_account__pb2.UnfreezeMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListMembers(request,
             target,
             options=(),
@@ -399,6 +665,222 @@ class AccountService:
             '/loyalty.ledger.v1.AccountService/ListMembers',
             loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersRequest.SerializeToString,
             loyalty_dot_ledger_dot_v1_dot_account__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/MergeMembers',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.MergeMembersRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.MergeMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/CreateGroup',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.CreateGroupRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.CreateGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/GetGroup',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.GetGroupRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.Group.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/UpdateGroup',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.UpdateGroupRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.Group.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/ListGroups',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddGroupMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/AddGroupMember',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.AddGroupMemberRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.AddGroupMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveGroupMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/RemoveGroupMember',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.RemoveGroupMemberRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.RemoveGroupMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.AccountService/ListGroupMembers',
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupMembersRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_group__pb2.ListGroupMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from loyalty.ledger.v1 import account_pb2 as _account_pb2
+from loyalty.ledger.v1 import group_pb2 as _group_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -87,10 +88,81 @@ class AccountServiceStub:
     Idempotent by `request_id` until it is done; then the member is unknown.
     Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
     """
+    FreezeMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.FreezeMemberRequest, _account_pb2.FreezeMemberResponse]
+    """Lets no points of a member move until it is unfrozen. Time goes on: points mature and expire, and
+    holds lapse.
+
+    Idempotent by `request_id`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN.
+    """
+    UnfreezeMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.UnfreezeMemberRequest, _account_pb2.UnfreezeMemberResponse]
+    """Lets the points of a frozen member move again.
+
+    Idempotent by `request_id`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_NOT_FROZEN.
+    """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]
     """Lists the members of a program, ordered by when the ledger first knew them.
 
     Refusals: INVALID_PAGE_TOKEN.
+    """
+    MergeMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.MergeMembersRequest, _group_pb2.MergeMembersResponse]
+    """Merges a member into another one, in all programs of the organization in one commit: points move
+    with their dates, debt moves and is repaid, counters are added up on their days. From then on the
+    old id means the member that remains, whatever is asked with it; request ids used before are
+    answered as ever. The entries of the old account stay as they are.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: MEMBER_NOT_FOUND (of either, in the program addressed), REQUEST_ID_REUSED, INVALID_FIELD
+    (into itself, or a group), MEMBER_MERGED (either), MEMBER_IN_GROUP (either, in any program),
+    MEMBER_FROZEN (either, in any program), HOLD_OPEN, POINTS_OVERFLOW.
+    """
+    CreateGroup: _grpc.UnaryUnaryMultiCallable[_group_pb2.CreateGroupRequest, _group_pb2.CreateGroupResponse]
+    """Creates a group or a fleet: an account that its members share. Its id is of the same names as
+    members' ids, and what is addressed to it needs no permission of a role.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: REQUEST_ID_REUSED, MEMBER_EXISTS, GROUP_EXISTS, PROGRAM_INACTIVE, SETTING_OFF
+    (`groups.enabled`, `fleets.enabled`), INVALID_FIELD (two roles of one name).
+    """
+    GetGroup: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetGroupRequest, _group_pb2.Group]
+    """Answers one group or fleet.
+
+    Refusals: GROUP_NOT_FOUND.
+    """
+    UpdateGroup: _grpc.UnaryUnaryMultiCallable[_group_pb2.UpdateGroupRequest, _group_pb2.Group]
+    """Changes a group's name or rules. Doing it again changes nothing.
+
+    Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
+    (`rules.pooling`).
+    """
+    ListGroups: _grpc.UnaryUnaryMultiCallable[_group_pb2.ListGroupsRequest, _group_pb2.ListGroupsResponse]
+    """Lists the groups and fleets of a program, by id.
+
+    Refusals: INVALID_PAGE_TOKEN.
+    """
+    AddGroupMember: _grpc.UnaryUnaryMultiCallable[_group_pb2.AddGroupMemberRequest, _group_pb2.AddGroupMemberResponse]
+    """Adds a member to a group, or a vehicle or driver to a fleet. Where the group pools, from then on
+    what the member earns and counts lands in the group's account, with the member named.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+    SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
+    or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+    """
+    RemoveGroupMember: _grpc.UnaryUnaryMultiCallable[_group_pb2.RemoveGroupMemberRequest, _group_pb2.RemoveGroupMemberResponse]
+    """Takes a member out of its group. What it earns lands in its own account again.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+    MEMBER_NOT_IN_GROUP, POINTS_OVERFLOW.
+    """
+    ListGroupMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.ListGroupMembersRequest, _group_pb2.ListGroupMembersResponse]
+    """Lists who belongs to a group, in the order of joining.
+
+    Refusals: GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
 
 @_typing.type_check_only
@@ -152,10 +224,81 @@ class AccountServiceAsyncStub(AccountServiceStub):
     Idempotent by `request_id` until it is done; then the member is unknown.
     Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
     """
+    FreezeMember: _aio.UnaryUnaryMultiCallable[_account_pb2.FreezeMemberRequest, _account_pb2.FreezeMemberResponse]  # type: ignore[assignment]
+    """Lets no points of a member move until it is unfrozen. Time goes on: points mature and expire, and
+    holds lapse.
+
+    Idempotent by `request_id`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_FROZEN.
+    """
+    UnfreezeMember: _aio.UnaryUnaryMultiCallable[_account_pb2.UnfreezeMemberRequest, _account_pb2.UnfreezeMemberResponse]  # type: ignore[assignment]
+    """Lets the points of a frozen member move again.
+
+    Idempotent by `request_id`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+    MEMBER_NOT_FROZEN.
+    """
     ListMembers: _aio.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists the members of a program, ordered by when the ledger first knew them.
 
     Refusals: INVALID_PAGE_TOKEN.
+    """
+    MergeMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.MergeMembersRequest, _group_pb2.MergeMembersResponse]  # type: ignore[assignment]
+    """Merges a member into another one, in all programs of the organization in one commit: points move
+    with their dates, debt moves and is repaid, counters are added up on their days. From then on the
+    old id means the member that remains, whatever is asked with it; request ids used before are
+    answered as ever. The entries of the old account stay as they are.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: MEMBER_NOT_FOUND (of either, in the program addressed), REQUEST_ID_REUSED, INVALID_FIELD
+    (into itself, or a group), MEMBER_MERGED (either), MEMBER_IN_GROUP (either, in any program),
+    MEMBER_FROZEN (either, in any program), HOLD_OPEN, POINTS_OVERFLOW.
+    """
+    CreateGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.CreateGroupRequest, _group_pb2.CreateGroupResponse]  # type: ignore[assignment]
+    """Creates a group or a fleet: an account that its members share. Its id is of the same names as
+    members' ids, and what is addressed to it needs no permission of a role.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: REQUEST_ID_REUSED, MEMBER_EXISTS, GROUP_EXISTS, PROGRAM_INACTIVE, SETTING_OFF
+    (`groups.enabled`, `fleets.enabled`), INVALID_FIELD (two roles of one name).
+    """
+    GetGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.GetGroupRequest, _group_pb2.Group]  # type: ignore[assignment]
+    """Answers one group or fleet.
+
+    Refusals: GROUP_NOT_FOUND.
+    """
+    UpdateGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.UpdateGroupRequest, _group_pb2.Group]  # type: ignore[assignment]
+    """Changes a group's name or rules. Doing it again changes nothing.
+
+    Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
+    (`rules.pooling`).
+    """
+    ListGroups: _aio.UnaryUnaryMultiCallable[_group_pb2.ListGroupsRequest, _group_pb2.ListGroupsResponse]  # type: ignore[assignment]
+    """Lists the groups and fleets of a program, by id.
+
+    Refusals: INVALID_PAGE_TOKEN.
+    """
+    AddGroupMember: _aio.UnaryUnaryMultiCallable[_group_pb2.AddGroupMemberRequest, _group_pb2.AddGroupMemberResponse]  # type: ignore[assignment]
+    """Adds a member to a group, or a vehicle or driver to a fleet. Where the group pools, from then on
+    what the member earns and counts lands in the group's account, with the member named.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+    SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
+    or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+    """
+    RemoveGroupMember: _aio.UnaryUnaryMultiCallable[_group_pb2.RemoveGroupMemberRequest, _group_pb2.RemoveGroupMemberResponse]  # type: ignore[assignment]
+    """Takes a member out of its group. What it earns lands in its own account again.
+
+    Idempotent by `request_id`, like every writing method of `LedgerService`.
+    Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+    MEMBER_NOT_IN_GROUP, POINTS_OVERFLOW.
+    """
+    ListGroupMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.ListGroupMembersRequest, _group_pb2.ListGroupMembersResponse]  # type: ignore[assignment]
+    """Lists who belongs to a group, in the order of joining.
+
+    Refusals: GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -252,6 +395,33 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def FreezeMember(
+        self,
+        request: _account_pb2.FreezeMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.FreezeMemberResponse, _abc.Awaitable[_account_pb2.FreezeMemberResponse]]:
+        """Lets no points of a member move until it is unfrozen. Time goes on: points mature and expire, and
+        holds lapse.
+
+        Idempotent by `request_id`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_FROZEN.
+        """
+
+    @_abc_1.abstractmethod
+    def UnfreezeMember(
+        self,
+        request: _account_pb2.UnfreezeMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.UnfreezeMemberResponse, _abc.Awaitable[_account_pb2.UnfreezeMemberResponse]]:
+        """Lets the points of a frozen member move again.
+
+        Idempotent by `request_id`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, PRECONDITION_CHANGED, EFFECTIVE_TIME_IN_FUTURE,
+        MEMBER_NOT_FROZEN.
+        """
+
+    @_abc_1.abstractmethod
     def ListMembers(
         self,
         request: _account_pb2.ListMembersRequest,
@@ -260,6 +430,110 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the members of a program, ordered by when the ledger first knew them.
 
         Refusals: INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def MergeMembers(
+        self,
+        request: _group_pb2.MergeMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.MergeMembersResponse, _abc.Awaitable[_group_pb2.MergeMembersResponse]]:
+        """Merges a member into another one, in all programs of the organization in one commit: points move
+        with their dates, debt moves and is repaid, counters are added up on their days. From then on the
+        old id means the member that remains, whatever is asked with it; request ids used before are
+        answered as ever. The entries of the old account stay as they are.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: MEMBER_NOT_FOUND (of either, in the program addressed), REQUEST_ID_REUSED, INVALID_FIELD
+        (into itself, or a group), MEMBER_MERGED (either), MEMBER_IN_GROUP (either, in any program),
+        MEMBER_FROZEN (either, in any program), HOLD_OPEN, POINTS_OVERFLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateGroup(
+        self,
+        request: _group_pb2.CreateGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.CreateGroupResponse, _abc.Awaitable[_group_pb2.CreateGroupResponse]]:
+        """Creates a group or a fleet: an account that its members share. Its id is of the same names as
+        members' ids, and what is addressed to it needs no permission of a role.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: REQUEST_ID_REUSED, MEMBER_EXISTS, GROUP_EXISTS, PROGRAM_INACTIVE, SETTING_OFF
+        (`groups.enabled`, `fleets.enabled`), INVALID_FIELD (two roles of one name).
+        """
+
+    @_abc_1.abstractmethod
+    def GetGroup(
+        self,
+        request: _group_pb2.GetGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.Group, _abc.Awaitable[_group_pb2.Group]]:
+        """Answers one group or fleet.
+
+        Refusals: GROUP_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateGroup(
+        self,
+        request: _group_pb2.UpdateGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.Group, _abc.Awaitable[_group_pb2.Group]]:
+        """Changes a group's name or rules. Doing it again changes nothing.
+
+        Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
+        (`rules.pooling`).
+        """
+
+    @_abc_1.abstractmethod
+    def ListGroups(
+        self,
+        request: _group_pb2.ListGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.ListGroupsResponse, _abc.Awaitable[_group_pb2.ListGroupsResponse]]:
+        """Lists the groups and fleets of a program, by id.
+
+        Refusals: INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def AddGroupMember(
+        self,
+        request: _group_pb2.AddGroupMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.AddGroupMemberResponse, _abc.Awaitable[_group_pb2.AddGroupMemberResponse]]:
+        """Adds a member to a group, or a vehicle or driver to a fleet. Where the group pools, from then on
+        what the member earns and counts lands in the group's account, with the member named.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+        SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
+        or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveGroupMember(
+        self,
+        request: _group_pb2.RemoveGroupMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.RemoveGroupMemberResponse, _abc.Awaitable[_group_pb2.RemoveGroupMemberResponse]]:
+        """Takes a member out of its group. What it earns lands in its own account again.
+
+        Idempotent by `request_id`, like every writing method of `LedgerService`.
+        Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
+        MEMBER_NOT_IN_GROUP, POINTS_OVERFLOW.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGroupMembers(
+        self,
+        request: _group_pb2.ListGroupMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.ListGroupMembersResponse, _abc.Awaitable[_group_pb2.ListGroupMembersResponse]]:
+        """Lists who belongs to a group, in the order of joining.
+
+        Refusals: GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
