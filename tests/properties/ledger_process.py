@@ -47,9 +47,9 @@ class Cluster:
         identity = Identity(organization, allowed, actor)
         return self._issuer.issue(identity, lifetime_seconds=3600)
 
-    def start(self) -> "LedgerProcess":
-        """Starts one more process and waits until it serves."""
-        process = LedgerProcess(self, len(self.processes))
+    def start(self, port: int = 0) -> "LedgerProcess":
+        """Starts one more process, on a free port or this one, and waits until it serves."""
+        process = LedgerProcess(self, len(self.processes), port)
         self.processes.append(process)
         process.wait()
         return process
@@ -64,9 +64,9 @@ class Cluster:
 class LedgerProcess:
     """One process of the ledger."""
 
-    def __init__(self, cluster: Cluster, number: int) -> None:
+    def __init__(self, cluster: Cluster, number: int, port: int = 0) -> None:
         self.cluster = cluster
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{port or free_port()}"
         self.log = cluster.folder / f"ledger-{number}.log"
         self.start()
 

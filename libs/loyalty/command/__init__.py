@@ -10,6 +10,8 @@ import sys
 import typer
 
 from loyalty.command.events import app as events_app
+from loyalty.command.exports import members_app
+from loyalty.command.member_import import import_ as import_members
 from loyalty.command.members import app as member_app
 from loyalty.command.output import say_failures
 from loyalty.command.tokens import token
@@ -21,6 +23,8 @@ app = typer.Typer(
 app.command()(token)
 app.add_typer(events_app, name="events")
 app.add_typer(member_app, name="member")
+members_app.command(name="import")(import_members)
+app.add_typer(members_app, name="members")
 app.command()(verify)
 
 

@@ -1,0 +1,173 @@
+"""`loyalty members import` and `export` as processes, against a ledger that is one too."""
+
+import asyncio
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from loyalty.ledger.v1 import ledger_pb2, program_pb2
+from testkit.postgres import TestPostgres
+from tests.ledger.programs_kit import at
+from tests.loyalty.import_kit import COMMAND, ROOT, finished
+from tests.properties.ledger_process import Cluster
+
+MEMBERS = 5000
+# What an import leaves, without ids and record times, which differ from one run to the next.
+_BOOKS = """
+SELECT d.member, a.enrol_time, a.billing_day, a.version, a.sequence,
+    (SELECT array_agg((l.points, l.free, l.earn_time, l.expire_time, l.expiry_kind)::text
+        ORDER BY l.sequence) FROM lot l WHERE l.bucket = a.bucket AND l.account = a.id)::text,
+    (SELECT array_agg((e.kind, e.points, e.available, e.effective_time, e.reason)::text
+        ORDER BY e.sequence) FROM entry e WHERE e.bucket = a.bucket AND e.account = a.id)::text,
+    (SELECT count(*) FROM identifier i WHERE i.bucket = a.bucket AND i.person = a.person)
+FROM account a JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+ORDER BY d.member
+"""
+
+
+@pytest.fixture
+def clusters(postgres: TestPostgres) -> Iterator[list[Cluster]]:
+    """Two ledgers, each over a database of its own, with the sandbox `s`."""
+    made: list[Cluster] = []
+    try:
+        for _ in range(2):
+            cluster = Cluster(postgres.fresh("ledger"))
+            made.append(cluster)
+            ledger = cluster.start().connect()
+            ledger.register("acme")
+            request = program_pb2.CreateProgramRequest(
+                program="s", sandbox=True, start_time=at(2026, 6)
+            )
+            request.settings.points.expiry.add(strategy="year", kind="FIXED", months=12)
+            ledger.call(ledger.programs.CreateProgram, request)
+            ledger.close()
+        yield made
+    finally:
+        for cluster in made:
+            cluster.stop()
+            postgres.drop(cluster.database.name)
+
+
+def members_file(path: Path) -> Path:
+    """Members with cards, every third with points that have expired, every fifth in two rows."""
+    lines = ["member,enrol_time,billing_day,points,awarded_time,identifier.card"]
+    for n in range(MEMBERS):
+        day = f"{2024 + n % 3}-0{1 + n % 5}-{1 + n % 28:02}"
+        lines.append(f"m{n},2020-01-01,{1 + n % 31},{n + 1},{day},card-{n}")
+        if n % 5 == 0:
+            lines.append(f"m{n},,,{2 * n + 1},{day},")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def begin(cluster: Cluster, tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """The command, with a credential for the first process's address."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        env={
+            **kept,
+            "PYTHONPATH": str(ROOT / "libs"),
+            "LOYALTY_STATE": str(tmp_path / "state"),
+            "LOYALTY_TOKEN": cluster.token(),
+            "LOYALTY_LEDGER_ADDRESS": cluster.processes[0].address,
+            "COLUMNS": "200",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def books(cluster: Cluster) -> list[Any]:
+    """Everything that the import left in the ledger's tables."""
+
+    async def read() -> list[Any]:
+        connection = await asyncpg.connect(cluster.database.dsn)
+        try:
+            return [tuple(row) for row in await connection.fetch(_BOOKS)]
+        finally:
+            await connection.close()
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(read())
+
+
+def wait_for_rows(cluster: Cluster, least: int) -> None:
+    """Wait until so many members are in."""
+    deadline = time.monotonic() + 60
+    while len(books(cluster)) < least:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_an_import_that_is_killed_again_and_again_equals_one_run(
+    clusters: list[Cluster], tmp_path: Path
+) -> None:
+    """`kill -9` of the command, then of the ledger under it; 5,000 members, each row once."""
+    file = members_file(tmp_path / "members.csv")
+    whole, torn = clusters
+    arguments = ("members", "import", str(file), "--program", "s", "--id", "old")
+    once = finished(begin(whole, tmp_path / "a", *arguments))
+    assert once.returncode == 0, once.stderr
+
+    command = begin(torn, tmp_path / "b", *arguments, "--batch", "100", "--concurrency", "2")
+    wait_for_rows(torn, MEMBERS // 4)
+    command.kill()
+    command.communicate()
+    command = begin(torn, tmp_path / "b", *arguments, "--batch", "100", "--concurrency", "2")
+    wait_for_rows(torn, MEMBERS // 2)
+    process = torn.processes[0]
+    process.kill()
+    torn.start(port=int(process.address.rpartition(":")[2]))
+    done = finished(command)
+    again = finished(begin(torn, tmp_path / "b", *arguments))
+
+    assert done.returncode == 0, done.stderr
+    assert "going on after row" in done.stderr
+    assert books(torn) == books(whole)
+    assert len(books(whole)) == MEMBERS
+    rows = MEMBERS + MEMBERS // 5
+    assert f"replayed, in before{rows:>18,}".replace(" ", "") in again.stdout.replace(" ", "")
+
+
+def test_members_are_exported_and_bad_files_send_nothing(
+    clusters: list[Cluster], tmp_path: Path
+) -> None:
+    cluster = clusters[0]
+    file = tmp_path / "members.csv"
+    file.write_text("member,points,identifier.card\nm1,5,4711\nm2,x,\n")
+    arguments = ("members", "import", str(file), "--program", "s", "--id", "old")
+
+    refused = finished(begin(cluster, tmp_path, *arguments))
+    assert (refused.returncode, books(cluster)) == (2, [])
+    assert "line 3, column points" in refused.stderr
+    skipped = finished(begin(cluster, tmp_path, *arguments, "--skip-bad"))
+    assert skipped.returncode == 0, skipped.stderr
+    file.write_text("member,points,identifier.card\nm1,6,4711\nm2,3,4711\n")
+    corrected = finished(begin(cluster, tmp_path, *arguments))
+    exported = finished(begin(cluster, tmp_path, "members", "export", "--program", "s"))
+
+    assert corrected.returncode == 3
+    assert "row 1: REQUEST_ID_REUSED" in corrected.stderr
+    assert "row 2: IDENTIFIER_EXISTS" in corrected.stderr
+    assert "4711" not in corrected.stderr + corrected.stdout
+    rows = list(csv.DictReader(exported.stdout.splitlines()))
+    assert [(row["member"], row["state"], row["identifier_kinds"]) for row in rows] == [
+        ("m1", "open", "card")
+    ]
+    ledger = cluster.processes[0].connect()
+    account = ledger.call(
+        ledger.ledger.GetAccount, ledger_pb2.GetAccountRequest(program="s", member="m1")
+    )
+    ledger.close()
+    assert account.balances[0].available == 5
