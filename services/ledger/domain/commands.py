@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from services.ledger.domain.account import AccountKey, Entry, Lot
+from services.ledger.domain.account import AccountKey, Entry, HoldState, Lot
 from services.ledger.domain.counters import Window
 from services.ledger.domain.identifiers import Identifier
 
@@ -95,19 +95,27 @@ class CreateHold:
 
 @dataclass(frozen=True, slots=True)
 class CaptureHold:
-    """Redeem held points, by default all. `hold` is the sequence of its entry, `id` its UUID."""
+    """Redeem held points, by default all.
+
+    `hold` is the sequence of its entry, `account` where that is, `id` the hold's UUID, `state` how
+    it stood when it was looked for.
+    """
 
     hold: int
     id: str
+    account: AccountKey
+    state: HoldState = HoldState.OPEN
     points: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseHold:
-    """Give held points back."""
+    """Give held points back; the hold is named as for capturing it."""
 
     hold: int
     id: str
+    account: AccountKey
+    state: HoldState = HoldState.OPEN
 
 
 @dataclass(frozen=True, slots=True)

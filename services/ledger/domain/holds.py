@@ -7,7 +7,7 @@ from kernel.refusals import FieldViolation, InvalidField
 from services.ledger.domain.account import Hold, HoldState, Kind, Lot
 from services.ledger.domain.commands import CaptureHold, CreateHold, ReleaseHold
 from services.ledger.domain.fold import Fold, four
-from services.ledger.domain.refusals import HoldClosed, HoldNotFound, InsufficientPoints
+from services.ledger.domain.refusals import HoldClosed, InsufficientPoints
 from services.ledger.domain.repayment import came_back, meet_claims
 from services.ledger.domain.spending import check_spendable, spendable_currency
 
@@ -98,9 +98,10 @@ def lapse(fold: Fold, hold: Hold) -> None:
 
 
 def _open(fold: Fold, operation: CaptureHold | ReleaseHold) -> Hold:
-    hold = fold.account.holds.get(operation.hold)
-    if hold is None:
-        raise HoldNotFound(operation.id)
+    if operation.account != (fold.account.bucket, fold.account.id):
+        # Accounts are joined without holds, so it was closed in the account that it was in.
+        raise HoldClosed(operation.id, operation.state.name)
+    hold = fold.account.holds[operation.hold]
     if hold.state is not HoldState.OPEN:
         raise HoldClosed(operation.id, hold.state.name)
     return hold

@@ -66,6 +66,13 @@ def check_spendable(balance: Balance, config: ProgramConfig, points: int) -> Non
         raise NotAMultipleOfStep(config.step)
 
 
+def most_spendable(balance: Balance, config: ProgramConfig) -> int:
+    """The most that the rules of spending let through: a multiple of the step, or 0."""
+    if balance.debt or balance.available < config.minimum_balance:
+        return 0
+    return balance.available - balance.available % config.step
+
+
 def debit(
     fold: Fold,
     currency: CurrencyPolicy,

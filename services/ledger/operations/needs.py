@@ -125,7 +125,7 @@ async def _load_holds(
     named = {
         (*key, operation.hold)
         for key, operation in wanted
-        if isinstance(operation, (CaptureHold, ReleaseHold))
+        if isinstance(operation, (CaptureHold, ReleaseHold)) and operation.account == key
     }
     if holding or named:
         await rare.load_holds(connection, loaded, sorted(holding), sorted(named))

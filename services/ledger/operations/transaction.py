@@ -102,6 +102,9 @@ class Transaction:
         for name, key in self._keys.items():
             if key in self._loaded:
                 self._loaded[key].account.member = name.member
+        for item in self._items:
+            if item.name is None and item.command is not None and item.key in self._loaded:
+                self._loaded[item.key].account.member = item.command.member
         for key, loaded in self._loaded.items():
             policy = await self._environment.policy(loaded.program, loaded.revision)
             now = loaded.clock or self._now

@@ -26,10 +26,15 @@ from services.ledger.operations.watch_changes import Page, PostingChange, watch_
 from services.ledger.rpc import translate
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller, found
+from services.ledger.rpc.holds import HoldServicer
+from services.ledger.rpc.quotes import QuoteServicer
+from services.ledger.rpc.reversals import ReversalServicer
 from services.ledger.rpc.transfers import TransferServicer
 
 
-class LedgerServicer(TransferServicer, LedgerServiceServicer):
+class LedgerServicer(
+    HoldServicer, ReversalServicer, QuoteServicer, TransferServicer, LedgerServiceServicer
+):
     """Translates, and decides nothing."""
 
     def __init__(self, context: LedgerContext) -> None:

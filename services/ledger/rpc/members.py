@@ -14,9 +14,10 @@ from services.ledger.operations.post import batch_post, post
 from services.ledger.rpc import member_translate, translate
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller
+from services.ledger.rpc.freezing import FreezingServicer
 
 
-class AccountServicer(AccountServiceServicer):
+class AccountServicer(FreezingServicer, AccountServiceServicer):
     """Translates, and decides nothing."""
 
     def __init__(self, programs: ProgramContext, ledger: LedgerContext) -> None:

@@ -31,6 +31,7 @@ from services.ledger.operations.read_account import AccountRead
 from services.ledger.store.history import StoredLot
 
 _Entry = resources_pb2.Entry
+_SPENT = (Kind.REDEEMED, Kind.CAPTURED)
 OPERATIONS_MAX = 2_000
 
 
@@ -343,7 +344,7 @@ def money(written: Written) -> Money | None:
     """What the redeemed points of a posting are worth; None where the program has no rate."""
     policy = written.policy
     for entry in written.posting.entries:
-        if entry.kind is Kind.REDEEMED and entry.currency is not None:
+        if entry.kind in _SPENT and entry.currency is not None:
             value = redemption_value(-entry.points, policy.currencies[entry.currency], policy)
             if value is not None:
                 return Money(amount=f"{value:f}", currency=policy.config.currency_code)

@@ -29,10 +29,10 @@ class Loaded:
 _ACCOUNT_COLUMNS = """
     a.bucket, a.id, a.program, a.state, a.sandbox, a.version, a.sequence, a.digest, a.enrol_time,
     a.record_time, a.last_activity_time, a.next_due_time, p.revision, p.clock, p.posted,
-    a.kind, a.link, a.link_bucket, a.link_account, a.elsewhere
+    a.kind, a.link, a.link_bucket, a.link_account, a.elsewhere, a.billing_day
 """
 
-_WIDTH = 20
+_WIDTH = 21
 
 # One statement locks all accounts of a transaction in key order, so that no two transactions wait
 # for each other.
@@ -135,6 +135,7 @@ def _loaded(row: asyncpg.Record) -> Loaded:
         next_due_time=row[11],
         enrolled=row[6] > 0,
         elsewhere=row[19],
+        billing_day=row[20],
     )
     if row[15] != AccountKind.PERSON:
         account.kind = AccountKind(row[15])

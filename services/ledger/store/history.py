@@ -197,9 +197,10 @@ def _lots_named(entries: Iterable[tuple[Key, Entry]]) -> set[tuple[int, int, int
     return named
 
 
-async def _lot_ids(
+async def lot_ids(
     connection: Connection, named: set[tuple[int, int, int]]
 ) -> dict[tuple[int, int, int], UUID]:
+    """The ids of lots named by (bucket, account, sequence)."""
     if not named:
         return {}
     columns = [list(column) for column in zip(*sorted(named), strict=True)]
@@ -229,7 +230,7 @@ async def read_postings(
         [row[7] + row[8] - 1 for row in rows],
     )
     keyed = [((row[0], row[1]), row[3], _entry(row)) for row in entries]
-    ids = await _lot_ids(connection, _lots_named((key, entry) for key, _, entry in keyed))
+    ids = await lot_ids(connection, _lots_named((key, entry) for key, _, entry in keyed))
     for key, sequence, entry in keyed:
         posting = by_place[key[0], sequence]
         posting.entries.append(entry)
@@ -295,7 +296,7 @@ async def page_of_entries(
     """At most `limit` entries below a sequence, newest first, with lots' ids."""
     rows = await connection.fetch(_ENTRY_PAGE, *key, before, currency, limit)
     result = [StoredEntry(_entry(row), _posting(tuple(row)[_ENTRY_WIDTH:])) for row in rows]
-    ids = await _lot_ids(connection, _lots_named((key, stored.entry) for stored in result))
+    ids = await lot_ids(connection, _lots_named((key, stored.entry) for stored in result))
     for stored in result:
         _name_lots(stored.posting, key, stored.entry, ids)
         # Its only entry here; the posting says whom it names.

@@ -48,6 +48,12 @@ FROM unnest($3::int[], $4::bigint[], $5::bigint[]) AS k (bucket, account, sequen
 JOIN hold h ON h.bucket = k.bucket AND h.account = k.account AND h.sequence = k.sequence
 """
 
+_HOLD_PAGE = f"""
+SELECT {HOLD_COLUMNS} FROM hold h
+WHERE h.bucket = $1 AND h.account = $2 AND h.sequence < $3 AND (h.state = 1 OR $4)
+ORDER BY h.sequence DESC LIMIT $5
+"""
+
 _REVERSED = """
 SELECT r.bucket, r.account, r.entry, r.reversed
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, account, entry)
@@ -195,6 +201,12 @@ async def load_lots(
         accounts[row[0], row[1]].account.lots[row[2]] = whole_lot_of(row)
 
 
+async def read_lots(connection: Connection, named: Collection[EntryKey]) -> list[Lot]:
+    """Whole lots as they are stored."""
+    rows = await connection.fetch(_LOTS, *columns([], 2), *columns(list(named), 3), *columns([], 5))
+    return [whole_lot_of(row) for row in rows]
+
+
 async def load_holds(
     connection: Connection,
     accounts: dict[Key, Loaded],
@@ -205,6 +217,20 @@ async def load_holds(
     rows = await connection.fetch(_HOLDS, *columns(list(keys), 2), *columns(list(named), 3))
     for row in rows:
         accounts[row[0], row[1]].account.holds[row[2]] = hold_of(row)
+
+
+async def read_hold(connection: Connection, key: Key, sequence: int) -> Hold | None:
+    """The hold that an entry made."""
+    row = await connection.fetchrow(_HOLDS, *columns([], 2), *columns([(*key, sequence)], 3))
+    return None if row is None else hold_of(row)
+
+
+async def page_of_holds(
+    connection: Connection, key: Key, before: int, include_closed: bool, limit: int
+) -> list[Hold]:
+    """At most `limit` holds of an account below a sequence, newest first."""
+    rows = await connection.fetch(_HOLD_PAGE, *key, before, include_closed, limit)
+    return [hold_of(row) for row in rows]
 
 
 async def reversed_of(connection: Connection, entries: Collection[EntryKey]) -> dict[EntryKey, int]:

@@ -1,0 +1,55 @@
+"""What commands that name a posting are told of it before they are decided."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from kernel.ids import bucket_and_low
+from services.ledger.domain.account import AccountKey, Lot
+from services.ledger.domain.refusals import PostingNotFound
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.store import history, rare
+from services.ledger.store.history import StoredPosting
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPosting:
+    """A posting, where it is, whose account that is, and the lots that it drew from."""
+
+    stored: StoredPosting
+    account_member: str
+    lots: dict[int, Lot]
+
+
+async def find_posting(
+    context: LedgerContext, organization: str, program: str, posting: str, member: str = ""
+) -> FoundPosting:
+    """A posting of the program; with a member only that member's. POSTING_NOT_FOUND.
+
+    Its entries never change, so that they can be read before the account is locked.
+    """
+    identity = await context.environment.cache.identity(organization, program)
+    identifier = UUID(posting)
+    place = bucket_and_low(identifier)
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        stored = (await history.read_postings(connection, [place])).get(place)
+        if stored is None or stored.program != identity.key or stored.posting.id() != identifier:
+            raise PostingNotFound(posting)
+        drawn = {lot for entry in stored.posting.entries for lot, _ in entry.draws}
+        lots = await rare.read_lots(connection, [(*stored.account, lot) for lot in drawn])
+    account_member = stored.posting.account_member or stored.posting.member
+    if member not in ("", stored.posting.member, account_member):
+        raise PostingNotFound(posting)
+    return FoundPosting(stored, account_member, {lot.sequence: lot for lot in lots})
+
+
+async def entries_given(
+    context: LedgerContext, organization: str, program: str, posting: str
+) -> tuple[AccountKey, int, int] | None:
+    """Which entries a posting has: its account, the first and the last; None without a posting."""
+    try:
+        found = await find_posting(context, organization, program, posting)
+    except PostingNotFound:
+        return None
+    entries = found.stored.posting.entries
+    return found.stored.account, entries[0].sequence, entries[-1].sequence

@@ -1,0 +1,36 @@
+"""Methods of `AccountService` that freeze and unfreeze a member."""
+
+from loyalty.ledger.v1 import account_pb2
+from services.ledger.domain.commands import Freeze, Unfreeze
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.operations.post import post
+from services.ledger.rpc.answers import answer, deadline
+from services.ledger.rpc.calls import Context
+from services.ledger.rpc.named import named_command
+
+
+class FreezingServicer:
+    """Freezing and unfreezing."""
+
+    _ledger: LedgerContext
+
+    async def FreezeMember(
+        self, request: account_pb2.FreezeMemberRequest, context: Context
+    ) -> account_pb2.FreezeMemberResponse:
+        """Let no points of a member move."""
+        command = named_command(request, "freezeMember", request.member, Freeze(request.reason))
+        written = await post(
+            self._ledger, command, validate_only=request.validate_only, deadline=deadline()
+        )
+        return answer(account_pb2.FreezeMemberResponse(), written, request.program, request.member)
+
+    async def UnfreezeMember(
+        self, request: account_pb2.UnfreezeMemberRequest, context: Context
+    ) -> account_pb2.UnfreezeMemberResponse:
+        """Let the points of a frozen member move again."""
+        command = named_command(request, "unfreezeMember", request.member, Unfreeze(request.reason))
+        written = await post(
+            self._ledger, command, validate_only=request.validate_only, deadline=deadline()
+        )
+        response = account_pb2.UnfreezeMemberResponse()
+        return answer(response, written, request.program, request.member)
