@@ -35,7 +35,12 @@ CHANGE_PROGRAMS = {
     "UpdateProgramSettings",
 }
 # Valid requests that ask for something that is not there.
-NOT_THERE = {"GetPosting": "POSTING_NOT_FOUND", "GetCheckpoint": "CHECKPOINT_NOT_FOUND"}
+NOT_THERE = {
+    "EraseMember": "MEMBER_NOT_FOUND",
+    "GetCheckpoint": "CHECKPOINT_NOT_FOUND",
+    "GetPosting": "POSTING_NOT_FOUND",
+    "LookupMember": "MEMBER_NOT_FOUND",
+}
 METHODS = {path(method): method for method in methods()}
 MUTANTS_MAX = 100_000 if LONG else 250
 PATIENCE_SECONDS = 10

@@ -2,6 +2,7 @@
 
 from chassis.call import log_fields
 from chassis.paging import decode_token, encode_token, page_size
+from kernel.refusals import FieldViolation, InvalidField
 from loyalty.ledger.v1 import account_pb2
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceServicer
 from services.ledger.operations import members
@@ -90,6 +91,8 @@ class AccountServicer(FreezingServicer, AccountServiceServicer):
         self, request: account_pb2.EraseMemberRequest, context: Context
     ) -> account_pb2.EraseMemberResponse:
         """Erase the person behind a member."""
+        if request.write_off and not request.reason:
+            raise InvalidField(FieldViolation("reason", "is required with write_off"))
         erasure = Erasure(
             program=request.program,
             member=request.member,
