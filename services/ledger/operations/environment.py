@@ -91,6 +91,14 @@ class Environment:
         """A member's name in the directory; `program` is the program's key."""
         return Name(bucket_of(organization, member, self.buckets), organization, member, program)
 
+    def random62(self) -> int:
+        """62 random bits, for the id of a lot.
+
+        A transaction's folds hold on to this and not to the transaction: they would never be freed
+        but by the collector of cycles.
+        """
+        return self.random_bits(62)
+
     async def policy(self, program: int, revision: int) -> Policy:
         """The compiled configuration of a revision, made once."""
         policy = self._policies.get((program, revision))

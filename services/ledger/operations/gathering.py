@@ -1,20 +1,48 @@
-"""Letting what arrives together be done together, without a timer."""
+"""Letting what arrives together be done together.
+
+A call alone never waits for a clock. Where many callers were served together last time, their next
+calls are on their way while the transport still hands them over one by one, and a statement or a
+transaction costs as much for a few as for many: then it waits until nothing came for a moment.
+"""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 # Turns of the event loop. Of many commands that arrive together the first would otherwise have a
 # statement or a transaction of its own, and the others would wait for it.
 PATIENCE = 3
 TURNS_MAX = 100
 
+CROWD = 8
+"""So many callers at once are a crowd."""
 
-async def gathered(waiting: Callable[[], int], most: int) -> None:
-    """Return when nothing more came in the last turns, or `most` wait; an idle process is quick."""
+QUIET_S = 0.001
+QUIETS_MAX = 12
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """How many calls came so far, for all queues that the same callers fill."""
+
+    count: int = 0
+
+
+async def gathered(waiting: Callable[[], int], most: int, callers: int, arrivals: Arrivals) -> None:
+    """Return when nothing more comes, or `most` wait. `callers` is how many there were before."""
     patience = PATIENCE
     for _ in range(TURNS_MAX):
         before = waiting()
         await asyncio.sleep(0)
+        if before >= most:
+            return
         patience = PATIENCE if waiting() > before else patience - 1
-        if not patience or before >= most:
+        if not patience:
+            break
+    if callers < CROWD:
+        return
+    for _ in range(QUIETS_MAX):
+        before = arrivals.count
+        await asyncio.sleep(QUIET_S)
+        if arrivals.count == before or waiting() >= most:
             return

@@ -1,9 +1,9 @@
 """Lanes: commands that arrive while a transaction runs share the next one.
 
 Row locks give correctness, lanes give speed. A lane owns a disjoint set of buckets and one database
-connection, and runs one transaction at a time. Nothing waits on a timer; the event loop turns a few
-times, so that what has arrived already is in the same transaction. Any number of processes may run
-lanes over the same accounts; the row locks serialize them.
+connection, and runs one transaction at a time. A call alone never waits for a clock; the event loop
+turns a few times, so that what has arrived already is in the same transaction (`gathering.py`). Any
+number of processes may run lanes over the same accounts; the row locks serialize them.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from chassis.metrics import REGISTRY
 from chassis.refusals import DeadlinePassed, DependencyUnavailable, Overloaded
 from services.ledger.operations.claims import Outrun
 from services.ledger.operations.environment import Environment
-from services.ledger.operations.gathering import gathered
+from services.ledger.operations.gathering import Arrivals, gathered
 from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
 from services.ledger.store.accounts import Key
@@ -75,7 +75,10 @@ class Lanes:
         committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._environment = environment
-        self._lanes = [_Lane(environment, pool, number, committed) for number in range(count)]
+        self._arrivals = Arrivals()
+        self._lanes = [
+            _Lane(environment, pool, number, committed, self._arrivals) for number in range(count)
+        ]
         self._stopping = False
 
     def start(self) -> None:
@@ -97,6 +100,7 @@ class Lanes:
         """
         if self._stopping:
             raise Overloaded
+        self._arrivals.count += 1
         loop = asyncio.get_running_loop()
         ticket = _Ticket([None] * len(items), len(items), loop.create_future(), deadline)
         lanes = self._lanes
@@ -135,9 +139,14 @@ class _Lane:
         pool: Pool,
         number: int,
         committed: Callable[[], None],
+        arrivals: Arrivals,
     ) -> None:
         self._environment = environment
         self._committed = committed
+        self._arrivals = arrivals
+        # Callers that put something since the last transaction began, and those before it.
+        self._callers = 0
+        self._crowd = 0
         self._session = Session(pool)
         self._queue: deque[_Place] = deque()
         self._awake = asyncio.Event()
@@ -160,6 +169,7 @@ class _Lane:
 
     def put(self, places: list[_Place]) -> None:
         self._queue.extend(places)
+        self._callers += 1
         self._awake.set()
 
     async def _run(self) -> None:
@@ -178,7 +188,8 @@ class _Lane:
             self._awake.clear()
             await self._wait()
             return
-        await gathered(lambda: len(self._queue), BATCH_MAX)
+        await gathered(lambda: len(self._queue), BATCH_MAX, self._crowd, self._arrivals)
+        self._crowd, self._callers = self._callers, 0
         batch = self._take()
         if batch:
             self._batch.observe(len(batch))

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from chassis.database import ACQUIRE_TIMEOUT_S
-from services.ledger.operations.gathering import gathered
+from services.ledger.operations.gathering import Arrivals, gathered
 from services.ledger.store import accounts as account_rows
 from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.programs import Pool
@@ -22,12 +22,15 @@ class Reader:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._queue: deque[_Waiting] = deque()
+        self._arrivals = Arrivals()
+        self._crowd = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def read(self, keys: Sequence[Key]) -> dict[Key, Loaded]:
         """Accounts as of one instant after the call; more than those asked for may be in it."""
         future: asyncio.Future[dict[Key, Loaded]] = asyncio.get_running_loop().create_future()
         self._queue.append((keys, future))
+        self._arrivals.count += 1
         if len(self._tasks) < READERS:
             self._tasks.add(asyncio.create_task(self._run()))
         return await future
@@ -35,8 +38,10 @@ class Reader:
     async def _run(self) -> None:
         try:
             while self._queue:
-                await gathered(lambda: len(self._queue), KEYS_MAX)
-                await self._answer(self._take())
+                await gathered(lambda: len(self._queue), KEYS_MAX, self._crowd, self._arrivals)
+                batch = self._take()
+                self._crowd = len(batch)
+                await self._answer(batch)
         finally:
             # Not by a callback, which runs later: whoever asks in between must find no reader here.
             task = asyncio.current_task()

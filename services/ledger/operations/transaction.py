@@ -108,7 +108,7 @@ class Transaction:
         for key, loaded in self._loaded.items():
             policy = await self._environment.policy(loaded.program, loaded.revision)
             now = loaded.clock or self._now
-            self._folds[key] = Fold(loaded.account, policy, now, self._random62)
+            self._folds[key] = Fold(loaded.account, policy, now, self._environment.random62)
         await self._load_what_commands_need()
         await self._claims.load(connection, ((item.name, item.command) for item in self._items))
 
@@ -306,6 +306,3 @@ class Transaction:
         for key in await self._addressing.forget_unused(enrolled):
             if key in self._folds:
                 self._folds[key].account.touched = False
-
-    def _random62(self) -> int:
-        return self._environment.random_bits(62)

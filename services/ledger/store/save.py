@@ -252,4 +252,4 @@ def entry_row(account: Account, posting: Posting, entry: Entry) -> tuple[object,
 def array(numbers: Sequence[int]) -> str:
     """Numbers as the text of an array."""
     # Arrays of arrays cannot be unnested one level deep, so the inner ones travel as text.
-    return "{" + ",".join([str(int(number)) for number in numbers]) + "}"
+    return f"{{{','.join(map(int.__repr__, numbers))}}}"

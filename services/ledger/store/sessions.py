@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 
 from chassis.database import ACQUIRE_TIMEOUT_S
+from services.ledger.store.packing import pack_columns
 from services.ledger.store.programs import Connection, Pool
 
 # The lane's statements join a few given keys to large tables. A plan that was made while the tables
@@ -60,6 +61,7 @@ class Session:
             connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
             self._connection = connection
             await connection.execute(_SESSION)
+            pack_columns(connection)
         if not self._begun:
             try:
                 await connection.execute("BEGIN")
