@@ -19,7 +19,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from loyalty.errors.v1 import errors_pb2
 from loyalty.ledger.v1 import ledger_pb2, program_pb2
 from testkit.postgres import TestPostgres
-from tests.fuzz.ledger_requests import VALID, fresh, garbage, methods, mutants, path
+from tests.fuzz.ledger_requests import VALID, fresh, methods, path
+from tests.fuzz.mutants import garbage, mutants
 from tests.properties.driver import Ledger, status_of
 from tests.properties.effort import LONG, SEED
 from tests.properties.ledger_process import Cluster, LedgerProcess

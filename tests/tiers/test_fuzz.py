@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from chassis.refusals import error_info, status_of_error
 from services.tiers.rpc.scopes import SCOPES
 from testkit.keys import metadata
-from tests.fuzz.ledger_requests import garbage, mutants
+from tests.fuzz.mutants import garbage, mutants
 from tests.tiers.kit import LedgerServer, Tiers, metals
 from tests.tiers.test_hostile import GOOD
 
