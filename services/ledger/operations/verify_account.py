@@ -1,16 +1,21 @@
-"""Verifying accounts: their entries are read from the first to the last, in one snapshot."""
+"""Verifying accounts: their entries are read from the first to the last, in one snapshot.
+
+Nothing is settled before: what is stored must follow from the entries at every instant, and what
+somebody spoilt must not be built upon.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from chassis.database import ACQUIRE_TIMEOUT_S
-from services.ledger.domain.verify import Finding, Verifier
+from kernel.refusals import MemberNotFound
+from services.ledger.domain.verify import FINDINGS_MAX, Finding, Verifier
+from services.ledger.domain.verify_places import PlaceVerifier
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.operations.read_account import account_key
-from services.ledger.store import accounts as account_rows
-from services.ledger.store import history
+from services.ledger.store import directory, verification
 from services.ledger.store.accounts import Key
+from services.ledger.store.verification import Line, StoredAccount, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +29,18 @@ class Verified:
 async def verify_account(
     context: LedgerContext, organization: str, program: str, member: str
 ) -> Verified:
-    """Recompute an account from its entries. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
-    key, policy = await account_key(context, organization, program, member)
-    return (await verify_keys(context, [key], policy.zone))[key]
+    """Recompute a member's own account. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
+    name = await context.name(organization, program, member)
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        key = (await directory.find(connection, [name])).keys.get(name)
+    if key is None:
+        raise MemberNotFound(member)
+    state = await context.environment.cache.get(organization, program)
+    policy = await context.environment.policy(state.key, state.revision)
+    verified = (await verify_keys(context, [key], policy.zone)).get(key)
+    if verified is None:
+        raise MemberNotFound(member)
+    return verified
 
 
 async def verify_keys(
@@ -40,16 +54,45 @@ async def verify_keys(
         context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        loaded = await account_rows.read_whole(connection, keys)
-        verifiers = {key: Verifier(*key, zone) for key in loaded}
-        async for key, entry, posting in history.entries_of_accounts(connection, list(loaded)):
-            verifiers[key].read(entry, posting)
-        lots = await history.all_lots(connection, list(loaded))
-        counters = await history.all_counters(connection, list(loaded))
-    return {
-        key: Verified(
-            verifier.finish(loaded[key].account, lots.get(key, ()), counters.get(key, {})),
-            verifier.entries,
-        )
-        for key, verifier in verifiers.items()
+        stored, unreadable = await verification.read_stored(connection, keys)
+        works = {key: _Work(key, each, zone) for key, each in stored.items()}
+        async for key, line in verification.read_lines(connection, list(stored)):
+            works[key].read(line)
+    verified = {key: Verified([_spoilt(each)], 0) for key, each in unreadable.items()}
+    return verified | {
+        # Whoever was never enrolled has nothing to verify.
+        key: Verified(work.finish(), work.entries.entries)
+        for key, work in works.items()
+        if work.entries.entries or work.stored.account.sequence
     }
+
+
+class _Work:
+    """One account that is being verified."""
+
+    def __init__(self, key: Key, stored: StoredAccount, zone: ZoneInfo) -> None:
+        self.stored = stored
+        self.entries = Verifier(*key, zone)
+        self._places = PlaceVerifier(key, zone)
+        self._spoilt: list[Finding] = []
+
+    def read(self, line: Line | Unreadable) -> None:
+        """Take in the next line of its history."""
+        if isinstance(line, Unreadable):
+            self._spoilt.append(_spoilt(line))
+            return
+        self.entries.read(line.entry, line.posting)
+        if line.posting is not None and line.place is not None:
+            self._places.read(line.entry, line.posting, line.place)
+
+    def finish(self) -> list[Finding]:
+        """What disagrees: rows that cannot be read, then points, then everything else."""
+        stored = self.stored
+        findings = [*self._spoilt, *(_spoilt(each) for each in stored.unreadable)]
+        findings += self.entries.finish(stored.account, stored.lots, stored.counters)
+        findings += self._places.finish(stored.account, stored.lots, stored.around)
+        return findings[:FINDINGS_MAX]
+
+
+def _spoilt(each: Unreadable) -> Finding:
+    return Finding(each.row, "row", "a row that can be read", each.problem)

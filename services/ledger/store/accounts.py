@@ -26,18 +26,18 @@ class Loaded:
     posted: bool
 
 
-_ACCOUNT_COLUMNS = """
+ACCOUNT_COLUMNS = """
     a.bucket, a.id, a.program, a.state, a.sandbox, a.version, a.sequence, a.digest, a.enrol_time,
     a.record_time, a.last_activity_time, a.next_due_time, p.revision, p.clock, p.posted,
     a.kind, a.link, a.link_bucket, a.link_account, a.elsewhere, a.billing_day
 """
 
-_WIDTH = 21
+ACCOUNT_WIDTH = 21
 
 # One statement locks all accounts of a transaction in key order, so that no two transactions wait
 # for each other.
 _LOCK = f"""
-SELECT {_ACCOUNT_COLUMNS}
+SELECT {ACCOUNT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
 JOIN account a ON a.bucket = k.bucket AND a.id = k.id
 JOIN program p ON p.key = a.program
@@ -46,7 +46,7 @@ FOR NO KEY UPDATE OF a
 """
 
 _READ = f"""
-SELECT {_ACCOUNT_COLUMNS}
+SELECT {ACCOUNT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
 JOIN account a ON a.bucket = k.bucket AND a.id = k.id
 JOIN program p ON p.key = a.program
@@ -54,7 +54,7 @@ JOIN program p ON p.key = a.program
 
 # One statement, so that an account and its balances are of one instant.
 _READ_WHOLE = f"""
-SELECT {_ACCOUNT_COLUMNS}, b.currency, b.available, b.pending, b.held, b.debt, b.earned,
+SELECT {ACCOUNT_COLUMNS}, b.currency, b.available, b.pending, b.held, b.debt, b.earned,
     b.earning_reversed, b.redeemed, b.redemption_restored, b.expired, b.adjusted_in,
     b.adjusted_out, b.transferred_in, b.transferred_out
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
@@ -118,7 +118,8 @@ def _columns(keys: Iterable[Key]) -> tuple[list[int], list[int]]:
     return [bucket for bucket, _ in pairs], [account for _, account in pairs]
 
 
-def _loaded(row: asyncpg.Record) -> Loaded:
+def loaded_of(row: asyncpg.Record) -> Loaded:
+    """An account from a row that begins with `ACCOUNT_COLUMNS`."""
     account = Account(
         bucket=row[0],
         id=row[1],
@@ -147,13 +148,13 @@ def _loaded(row: asyncpg.Record) -> Loaded:
 async def lock(connection: Connection, keys: Iterable[Key]) -> dict[Key, Loaded]:
     """Lock accounts and load their rows; what belongs to them must be read by later statements."""
     rows = await connection.fetch(_LOCK, *_columns(keys))
-    return {(row[0], row[1]): _loaded(row) for row in rows}
+    return {(row[0], row[1]): loaded_of(row) for row in rows}
 
 
 async def read(connection: Connection, keys: Iterable[Key]) -> dict[Key, Loaded]:
     """Load accounts' rows without a lock."""
     rows = await connection.fetch(_READ, *_columns(keys))
-    return {(row[0], row[1]): _loaded(row) for row in rows}
+    return {(row[0], row[1]): loaded_of(row) for row in rows}
 
 
 async def read_whole(connection: Connection, keys: Iterable[Key]) -> dict[Key, Loaded]:
@@ -162,9 +163,9 @@ async def read_whole(connection: Connection, keys: Iterable[Key]) -> dict[Key, L
     for row in await connection.fetch(_READ_WHOLE, *_columns(keys)):
         key = (row[0], row[1])
         if key not in loaded:
-            loaded[key] = _loaded(row)
-        if row[_WIDTH] is not None:
-            loaded[key].account.balances[row[_WIDTH]] = Balance(*row[_WIDTH + 1 :])
+            loaded[key] = loaded_of(row)
+        if row[ACCOUNT_WIDTH] is not None:
+            loaded[key].account.balances[row[ACCOUNT_WIDTH]] = Balance(*row[ACCOUNT_WIDTH + 1 :])
     return loaded
 
 

@@ -1,6 +1,6 @@
 """Reading history: postings, entries and lots, and the moves of the stream."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -9,11 +9,8 @@ import asyncpg
 
 from services.ledger.domain.account import Entry, Kind, Limit, Lot, Posting
 from services.ledger.domain.config import ExpiryKind
-from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of, whole_month
+from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of
 from services.ledger.store.programs import Connection
-
-# Rows that a long reading fetches at once: few enough that other calls are answered in between.
-PREFETCH = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +30,11 @@ class StoredEntry:
     posting: Posting
 
 
-_POSTING_COLUMNS = """p.bucket, p.sequence, p.account, p.program, p.request_id, p.request_digest,
+POSTING_COLUMNS = """p.bucket, p.sequence, p.account, p.program, p.request_id, p.request_digest,
     p.version, p.first_entry, p.entry_count, p.effective_time, p.record_time, p.revision, p.actor,
     p.reference, p.addressee_bucket, p.addressee, p.peer_bucket, p.peer_sequence"""
 
-_ENTRY_COLUMNS = """e.bucket, e.account, e.sequence, e.posting, e.kind, e.currency, e.points,
+ENTRY_COLUMNS = """e.bucket, e.account, e.sequence, e.posting, e.kind, e.currency, e.points,
     e.available_change, e.pending_change, e.held_change, e.debt_change, e.available, e.pending,
     e.held, e.debt, e.requested, e.effective_time, e.record_time, e.lot, e.draw_lots,
     e.draw_points, e.forfeits, e.source, e.counter, e.counter_change, e.reason, e.mature_time,
@@ -46,7 +43,7 @@ _ENTRY_COLUMNS = """e.bucket, e.account, e.sequence, e.posting, e.kind, e.curren
     e.earn_time"""
 
 _POSTINGS = f"""
-SELECT {_POSTING_COLUMNS}, d.member
+SELECT {POSTING_COLUMNS}, d.member
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
 JOIN posting p ON p.bucket = k.bucket AND p.sequence = k.sequence
 JOIN account a ON a.bucket = p.bucket AND a.id = p.account
@@ -54,7 +51,7 @@ LEFT JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
 """
 
 _ENTRIES_OF_POSTINGS = f"""
-SELECT {_ENTRY_COLUMNS}
+SELECT {ENTRY_COLUMNS}
 FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[])
     AS k (bucket, account, first, last)
 JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
@@ -63,20 +60,11 @@ ORDER BY e.bucket, e.account, e.sequence
 """
 
 _ENTRY_PAGE = f"""
-SELECT {_ENTRY_COLUMNS}, {_POSTING_COLUMNS}
+SELECT {ENTRY_COLUMNS}, {POSTING_COLUMNS}
 FROM entry e JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
 WHERE e.bucket = $1 AND e.account = $2 AND e.sequence < $3
     AND ($4::smallint IS NULL OR e.currency = $4)
 ORDER BY e.sequence DESC LIMIT $5
-"""
-
-# All entries of accounts in the order of history, with their postings where those are there.
-_ENTRIES_OF_ACCOUNTS = f"""
-SELECT {_ENTRY_COLUMNS}, {_POSTING_COLUMNS}
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
-LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
-ORDER BY e.bucket, e.account, e.sequence
 """
 
 _LOT_IDS = """
@@ -93,18 +81,6 @@ JOIN posting p ON p.bucket = l.bucket AND p.sequence = l.posting
 WHERE l.bucket = $1 AND l.account = $2 AND l.sequence < $3
     AND ($4::smallint IS NULL OR l.currency = $4) AND (l.open OR $5)
 ORDER BY l.sequence DESC LIMIT $6
-"""
-
-_ALL_LOTS = f"""
-SELECT {LOT_COLUMNS}
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
-"""
-
-_ALL_COUNTERS = """
-SELECT c.bucket, c.account, c.counter, c.month, c.days
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN counter c ON c.bucket = k.bucket AND c.account = k.account
 """
 
 _SIDES = """
@@ -126,11 +102,12 @@ FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
 JOIN posting p ON p.bucket = k.bucket AND p.sequence = k.sequence
 """
 
-_ENTRY_WIDTH = 39
+ENTRY_WIDTH = 39
 _POSTING_WIDTH = 18
 
 
-def _posting(row: Sequence[object]) -> Posting:
+def posting_of(row: Sequence[object]) -> Posting:
+    """A posting without entries from a row of `POSTING_COLUMNS`."""
     bucket, sequence, _, _, request_id, digest, version, first = row[:8]
     effective, record, revision, actor, reference = row[9:14]
     addressee, peer = row[14:16], row[16:18]
@@ -151,7 +128,8 @@ def _posting(row: Sequence[object]) -> Posting:
     )
 
 
-def _entry(row: asyncpg.Record) -> Entry:
+def entry_of(row: asyncpg.Record) -> Entry:
+    """An entry from a row that begins with `ENTRY_COLUMNS`."""
     forfeits = row[21] or ()
     return Entry(
         sequence=row[2],
@@ -218,7 +196,7 @@ async def read_postings(
     found: dict[tuple[int, int], StoredPosting] = {}
     by_place: dict[tuple[int, int], Posting] = {}
     for row in rows:
-        posting = _posting(tuple(row))
+        posting = posting_of(tuple(row))
         posting.member = row[_POSTING_WIDTH] or ""
         by_place[row[0], row[1]] = posting
         found[row[0], row[1]] = StoredPosting(posting, (row[0], row[2]), row[3])
@@ -229,7 +207,7 @@ async def read_postings(
         [row[7] for row in rows],
         [row[7] + row[8] - 1 for row in rows],
     )
-    keyed = [((row[0], row[1]), row[3], _entry(row)) for row in entries]
+    keyed = [((row[0], row[1]), row[3], entry_of(row)) for row in entries]
     ids = await lot_ids(connection, _lots_named((key, entry) for key, _, entry in keyed))
     for key, sequence, entry in keyed:
         posting = by_place[key[0], sequence]
@@ -295,7 +273,7 @@ async def page_of_entries(
 ) -> list[StoredEntry]:
     """At most `limit` entries below a sequence, newest first, with lots' ids."""
     rows = await connection.fetch(_ENTRY_PAGE, *key, before, currency, limit)
-    result = [StoredEntry(_entry(row), _posting(tuple(row)[_ENTRY_WIDTH:])) for row in rows]
+    result = [StoredEntry(entry_of(row), posting_of(tuple(row)[ENTRY_WIDTH:])) for row in rows]
     ids = await lot_ids(connection, _lots_named((key, stored.entry) for stored in result))
     for stored in result:
         _name_lots(stored.posting, key, stored.entry, ids)
@@ -303,20 +281,6 @@ async def page_of_entries(
         stored.posting.entries.append(stored.entry)
     await _name_others(connection, [stored.posting for stored in result])
     return result
-
-
-async def entries_of_accounts(
-    connection: Connection, keys: Sequence[Key]
-) -> AsyncIterator[tuple[Key, Entry, Posting | None]]:
-    """All entries of accounts, oldest first; None where the posting is missing.
-
-    Reads a part at a time, so it must be in a transaction.
-    """
-    cursor = connection.cursor(_ENTRIES_OF_ACCOUNTS, *_columns(keys), prefetch=PREFETCH)
-    async for row in cursor:
-        missing = row[_ENTRY_WIDTH] is None
-        posting = None if missing else _posting(tuple(row)[_ENTRY_WIDTH:])
-        yield (row[0], row[1]), _entry(row), posting
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,25 +303,3 @@ async def page_of_lots(
     """At most `limit` lots below a sequence, newest first."""
     rows = await connection.fetch(_LOT_PAGE, *key, before, currency, include_closed, limit)
     return [StoredLot(lot_of(row), row[15], row[16]) for row in rows]
-
-
-async def all_lots(connection: Connection, keys: Sequence[Key]) -> dict[Key, list[Lot]]:
-    """All lots of accounts, also those of which nothing is left."""
-    lots: dict[Key, list[Lot]] = {}
-    for row in await connection.fetch(_ALL_LOTS, *_columns(keys)):
-        lots.setdefault((row[0], row[1]), []).append(lot_of(row))
-    return lots
-
-
-async def all_counters(
-    connection: Connection, keys: Sequence[Key]
-) -> dict[Key, dict[tuple[int, int], list[int]]]:
-    """All months of all counters of accounts, by (counter, month)."""
-    counters: dict[Key, dict[tuple[int, int], list[int]]] = {}
-    for row in await connection.fetch(_ALL_COUNTERS, *_columns(keys)):
-        counters.setdefault((row[0], row[1]), {})[row[2], row[3]] = whole_month(row[4])
-    return counters
-
-
-def _columns(keys: Sequence[Key]) -> tuple[list[int], list[int]]:
-    return [bucket for bucket, _ in keys], [account for _, account in keys]

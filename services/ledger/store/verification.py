@@ -1,0 +1,179 @@
+"""Reading accounts as they are stored, for verifying them: whatever stands there is answered.
+
+A row that does not even have the shape of its kind comes with what is wrong with it instead of a
+value, so that whoever spoilt it is found like everybody else.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import asyncpg
+
+from services.ledger.domain.account import Account, Balance, Entry, Lot, Posting
+from services.ledger.domain.verify_places import Place, Surroundings
+from services.ledger.store import accounts, history, rare
+from services.ledger.store.accounts import Key
+from services.ledger.store.programs import Connection
+
+# Rows that are fetched at once: few enough that other calls are answered in between.
+PREFETCH = 250
+
+_ACCOUNTS = f"""
+SELECT {accounts.ACCOUNT_COLUMNS}, p.sandbox,
+    EXISTS (SELECT FROM directory d WHERE d.bucket = a.bucket AND d.person = a.person),
+    ARRAY(
+        SELECT l.sequence FROM lot l
+        WHERE l.bucket = a.bucket AND l.account = a.id AND l.open <> (l.free + l.held > 0)
+    )
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+LEFT JOIN program p ON p.key = a.program
+"""
+
+_BALANCES = """
+SELECT b.bucket, b.account, b.currency, b.available, b.pending, b.held, b.debt, b.earned,
+    b.earning_reversed, b.redeemed, b.redemption_restored, b.expired, b.adjusted_in,
+    b.adjusted_out, b.transferred_in, b.transferred_out
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN balance b ON b.bucket = k.bucket AND b.account = k.account
+"""
+
+_LOTS = f"""
+SELECT {rare.WHOLE_LOT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
+ORDER BY l.bucket, l.account, l.sequence
+"""
+
+_COUNTERS = """
+SELECT c.bucket, c.account, c.counter, c.month, c.days
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN counter c ON c.bucket = k.bucket AND c.account = k.account
+"""
+
+_HOLDS = f"""
+SELECT {rare.HOLD_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN hold h ON h.bucket = k.bucket AND h.account = k.account
+"""
+
+_REVERSED = """
+SELECT r.bucket, r.account, r.entry, r.reversed
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN reversal r ON r.bucket = k.bucket AND r.account = k.account
+"""
+
+_ENTRIES = f"""
+SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
+LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
+ORDER BY e.bucket, e.account, e.sequence
+"""
+
+_Value = TypeVar("_Value")
+
+# What a row of another shape raises when it is read.
+_MISSHAPEN = (ValueError, TypeError, IndexError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that has not the shape of its kind, and what is wrong with it."""
+
+    row: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An entry with its posting; `posting` and `place` are None where the posting is missing."""
+
+    entry: Entry
+    posting: Posting | None
+    place: Place | None
+
+
+@dataclass(slots=True)
+class StoredAccount:
+    """An account as it is stored: balances, holds and reversals in it, the rest beside it."""
+
+    account: Account
+    around: Surroundings
+    lots: list[Lot] = field(default_factory=list)
+    counters: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+    def take(self, row: str, read: Callable[[], _Value]) -> _Value | None:
+        """What a row says, or None and a note where it cannot be read."""
+        try:
+            return read()
+        except _MISSHAPEN as error:
+            self.unreadable.append(Unreadable(row, str(error)))
+            return None
+
+
+async def read_stored(
+    connection: Connection, keys: Sequence[Key]
+) -> tuple[dict[Key, StoredAccount], dict[Key, Unreadable]]:
+    """Accounts with all that belongs to them but entries; and those whose own row is misshapen."""
+    columns = _columns(keys)
+    stored: dict[Key, StoredAccount] = {}
+    unreadable: dict[Key, Unreadable] = {}
+    for row in await connection.fetch(_ACCOUNTS, *columns):
+        sandbox, has_person, misfiled = row[accounts.ACCOUNT_WIDTH :]
+        try:
+            account = accounts.loaded_of(row).account
+        except _MISSHAPEN as error:
+            unreadable[row[0], row[1]] = Unreadable("account", str(error))
+        else:
+            around = Surroundings(sandbox, has_person, frozenset(misfiled))
+            stored[row[0], row[1]] = StoredAccount(account, around)
+    for row in await connection.fetch(_BALANCES, *columns):
+        if (mine := stored.get((row[0], row[1]))) is not None:
+            mine.account.balances[row[2]] = Balance(*row[3:])
+    for row in await connection.fetch(_LOTS, *columns):
+        if (mine := stored.get((row[0], row[1]))) is not None:
+            lot = mine.take(f"lot {row[2]}", partial(rare.whole_lot_of, row))
+            mine.lots += [] if lot is None else [lot]
+    for row in await connection.fetch(_COUNTERS, *columns):
+        if (mine := stored.get((row[0], row[1]))) is not None:
+            mine.counters[row[2], row[3]] = accounts.whole_month(row[4])
+    for row in await connection.fetch(_HOLDS, *columns):
+        if (mine := stored.get((row[0], row[1]))) is not None:
+            hold = mine.take(f"hold {row[2]}", partial(rare.hold_of, row))
+            mine.account.holds |= {} if hold is None else {hold.sequence: hold}
+    for row in await connection.fetch(_REVERSED, *columns):
+        if (mine := stored.get((row[0], row[1]))) is not None:
+            mine.account.reversed[row[0], row[1], row[2]] = row[3]
+    return stored, unreadable
+
+
+async def read_lines(
+    connection: Connection, keys: Sequence[Key]
+) -> AsyncIterator[tuple[Key, Line | Unreadable]]:
+    """All entries of accounts, oldest first. Reads a part at a time, so in a transaction."""
+    cursor = connection.cursor(_ENTRIES, *_columns(keys), prefetch=PREFETCH)
+    async for row in cursor:
+        try:
+            line: Line | Unreadable = _line(row)
+        except _MISSHAPEN as error:
+            line = Unreadable(f"entry {row[2]}", str(error))
+        yield (row[0], row[1]), line
+
+
+def _line(row: asyncpg.Record) -> Line:
+    entry = history.entry_of(row)
+    of_posting = tuple(row)[history.ENTRY_WIDTH :]
+    if of_posting[0] is None:
+        return Line(entry, None, None)
+    bucket, _, account, program = of_posting[:4]
+    first, count = of_posting[7:9]
+    place = Place((bucket, account), program, first, count)
+    return Line(entry, history.posting_of(of_posting), place)
+
+
+def _columns(keys: Sequence[Key]) -> tuple[list[int], list[int]]:
+    return [bucket for bucket, _ in keys], [account for _, account in keys]
