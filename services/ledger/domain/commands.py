@@ -174,6 +174,14 @@ class TransferPoints:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class MergeMembers:
+    """Merge the member into another one, in all programs."""
+
+    into: str
+    reason: str = ""
+
+
 Operation = (
     Earn
     | Redeem
@@ -190,6 +198,7 @@ Operation = (
     | Freeze
     | Unfreeze
     | TransferPoints
+    | MergeMembers
 )
 
 

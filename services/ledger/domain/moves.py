@@ -23,7 +23,7 @@ def share_now(folds: Sequence[Fold]) -> None:
 
 @contextmanager
 def all_or_nothing(folds: Sequence[Fold]) -> Iterator[None]:
-    """Keep what is done to all of the folds, or take it back from all; versions go up with it."""
+    """Keep what is done to all of the folds, or take it back from all."""
     for fold in folds:
         fold.begin()
     try:
@@ -34,9 +34,23 @@ def all_or_nothing(folds: Sequence[Fold]) -> Iterator[None]:
         raise
     for fold in folds:
         fold.commit()
-        if fold.posting is not None and fold.posting.entries:
-            fold.account.version += 1
-            fold.account.touched = True
+
+
+def applied(postings: Sequence[tuple[Fold, Posting]]) -> list[tuple[Fold, Posting]]:
+    """Those postings that say anything; they raise their accounts' versions."""
+    done = [(fold, posting) for fold, posting in postings if posting.entries]
+    for fold, _ in done:
+        fold.account.version += 1
+        fold.account.touched = True
+    for _, posting in done:
+        if all(posting.peer is not other for _, other in done):
+            posting.peer = None
+    return done
+
+
+def key_of(fold: Fold) -> AccountKey:
+    """Which account a fold is of."""
+    return fold.account.bucket, fold.account.id
 
 
 def side_posting(fold: Fold, of: Posting, addressed: Addressed | None = None) -> Posting:

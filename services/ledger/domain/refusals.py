@@ -278,3 +278,41 @@ class MemberNotFrozen(Refusal):
 
     def __init__(self, member: str) -> None:
         super().__init__(f"member {member!r} is not frozen", member=member)
+
+
+class MemberMerged(Refusal):
+    """The member was merged into another one, which is named."""
+
+    reason = "MEMBER_MERGED"
+
+    def __init__(self, member: str, into: str) -> None:
+        super().__init__(f"member {member!r} was merged into {into!r}", member=into)
+
+
+class MemberNotInGroup(Refusal):
+    """The member does not belong to the group."""
+
+    reason = "MEMBER_NOT_IN_GROUP"
+
+    def __init__(self, member: str, group: str) -> None:
+        super().__init__(
+            f"member {member!r} does not belong to {group!r}", member=member, group=group
+        )
+
+
+class GroupNotFound(Refusal):
+    """The program has no such group or fleet."""
+
+    reason = "GROUP_NOT_FOUND"
+
+    def __init__(self, group: str) -> None:
+        super().__init__(f"there is no group {group!r}", group=group)
+
+
+class GroupExists(Refusal):
+    """The program has another group or fleet of that id."""
+
+    reason = "GROUP_EXISTS"
+
+    def __init__(self, group: str) -> None:
+        super().__init__(f"there is a group {group!r} already", group=group)

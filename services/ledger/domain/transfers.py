@@ -12,7 +12,9 @@ from services.ledger.domain.fold import Fold
 from services.ledger.domain.moves import (
     Draws,
     all_or_nothing,
+    applied,
     give_away,
+    key_of,
     receive,
     share_now,
     side_posting,
@@ -50,12 +52,12 @@ def transfer(
         posting.names[to], received.names[by] = received.member, posting.member
         give_away(giver, Kind.TRANSFERRED_OUT, number, draws, to, reason)
         receive(taker, Kind.TRANSFERRED_IN, giver, draws, by, reason)
-    return [(giver, posting), (taker, received)]
+    return applied([(giver, posting), (taker, received)])
 
 
 def _own(fold: Fold, addressed: Addressed | None) -> AccountKey:
     """The account that says who it was: the member's own, though another one has the points."""
-    return (fold.account.bucket, fold.account.id) if addressed is None else addressed.key
+    return key_of(fold) if addressed is None else addressed.key
 
 
 def _choose(giver: Fold, taker: Fold, operation: TransferPoints) -> tuple[CurrencyPolicy, Draws]:

@@ -26,7 +26,7 @@ class Addressing:
         self._environment = environment
         self._connection = connection
         self._now = now
-        self._dry = dry
+        self.dry = dry
         self._created = _NOTHING_CREATED
         self.keys: dict[Name, Key] = {}
         self.imagined: dict[Key, Loaded] = {}
@@ -59,7 +59,7 @@ class Addressing:
     async def make(self, wanted: Mapping[Name, Command]) -> None:
         """Make accounts for members that have none, whoever else makes them just now."""
         new = [await self._new_account(name, command) for name, command in wanted.items()]
-        if self._dry:
+        if self.dry:
             for each in new:
                 await self._imagine(each, wanted[each.name])
             return
@@ -71,7 +71,7 @@ class Addressing:
 
     async def forget_unused(self, enrolled: Collection[Key]) -> list[Key]:
         """Unmake the accounts that nothing came of; which those are."""
-        unused = [key for key in self._created.accounts if key not in enrolled]
+        unused = [key for key in self._created.accounts if key not in set(enrolled)]
         if unused:
             names = {key: name for name, key in self.keys.items()}
             people = [

@@ -10,7 +10,8 @@ from services.ledger.domain.commands import Command
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.permissions import Addressed
 from services.ledger.operations.addressing import Addressing
-from services.ledger.store.accounts import Key
+from services.ledger.operations.environment import Addresses
+from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.directory import Name
 from services.ledger.store.programs import Connection
 
@@ -33,6 +34,7 @@ class Parties:
 
     addressing: Addressing
     folds: Mapping[Key, Fold]
+    loaded: dict[Key, Loaded]
     land: Callable[[Key, Name], Party]
     settle: Callable[[Fold], int]
 
@@ -70,6 +72,12 @@ class Plan:
     ) -> list[tuple[Fold, Posting]]:
         """Settle and fold: the posting of the member addressed, then the others'; or refuse."""
         raise NotImplementedError
+
+    def viewed(self, parties: Parties) -> Fold | None:
+        """Whose account is answered, where it is not the one of the request's posting."""
+
+    def remember(self, addresses: Addresses) -> None:
+        """Know the new links from now on; called after the commit."""
 
     async def save(self, connection: Connection) -> None:
         """Write what is no posting. Called where the command was applied, before postings are."""

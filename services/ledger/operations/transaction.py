@@ -80,6 +80,8 @@ class Transaction:
             loaded = self._loaded.get(key)
             if loaded is not None and loaded.account.enrolled:
                 self._environment.addresses.remember(name, key)
+        for plan in self._plans:
+            plan.remember(self._environment.addresses)
 
     async def _load(self) -> None:
         connection, addresses = self._connection, self._environment.addresses
@@ -178,7 +180,9 @@ class Transaction:
         return item.key if item.name is None else self._keys.get(item.name)
 
     def _parties(self) -> Parties:
-        return Parties(self._addressing, self._folds, self._landings.land, self._settle)
+        return Parties(
+            self._addressing, self._folds, self._loaded, self._landings.land, self._settle
+        )
 
     def _fold(self, place: int, item: Item) -> Outcome:
         command = item.command
@@ -221,7 +225,9 @@ class Transaction:
         for each, its in postings:
             self._postings.append((each.account, its))
             self._landings.note(request, its)
-        view = view_of(fold.account, fold.now, posting.revision) if item.view else None
+        viewed = item.plan.viewed(self._parties()) if item.plan is not None else None
+        shown = fold if viewed is None else viewed
+        view = view_of(shown.account, shown.now, shown.policy.revision) if item.view else None
         return Applied(
             posting,
             view,

@@ -16,9 +16,10 @@ from services.ledger.rpc import member_translate, translate
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller
 from services.ledger.rpc.freezing import FreezingServicer
+from services.ledger.rpc.groups import GroupServicer
 
 
-class AccountServicer(FreezingServicer, AccountServiceServicer):
+class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
     """Translates, and decides nothing."""
 
     def __init__(self, programs: ProgramContext, ledger: LedgerContext) -> None:

@@ -56,6 +56,11 @@ _SET_LINK = """
 UPDATE account SET link = $3, link_bucket = $4, link_account = $5 WHERE bucket = $1 AND id = $2
 """
 
+_RELINK = """
+UPDATE account SET link_bucket = $3, link_account = $4
+WHERE link_bucket = $1 AND link_account = $2 AND link = $5
+"""
+
 _LINKED_TO = """
 SELECT a.bucket, a.id
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
@@ -128,6 +133,11 @@ async def record(connection: Connection, requests: Sequence[tuple[Request, SeenR
 async def set_link(connection: Connection, key: Key, link: int | None, to: Key | None) -> None:
     """Link an account to another one, or to none; both are locked."""
     await connection.execute(_SET_LINK, *key, link, *(to or (None, None)))
+
+
+async def relink(connection: Connection, key: Key, to: Key, link: int) -> None:
+    """Link to another account what is linked to one, for that reason; all are locked."""
+    await connection.execute(_RELINK, *key, *to, link)
 
 
 async def linked_to(connection: Connection, keys: Collection[Key], link: int) -> list[Key]:

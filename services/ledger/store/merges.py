@@ -1,0 +1,105 @@
+"""People that are merged: their rows of the directory, and their accounts in all programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.ledger.store.accounts import Key, whole_month
+from services.ledger.store.directory import Name
+from services.ledger.store.programs import Connection
+
+Person = tuple[int, int]
+"""(bucket, person)."""
+
+# Whoever makes an account for a person holds its row, so the list of its accounts is complete.
+_LOCK_NAMES = """
+SELECT k.place, d.bucket, d.person, i.member
+FROM unnest($1::int[], $2::text[], $3::text[]) WITH ORDINALITY
+    AS k (name_bucket, organization, member, place)
+JOIN directory d
+    ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
+LEFT JOIN directory i ON i.bucket = d.into_bucket AND i.person = d.into_person
+ORDER BY d.name_bucket, d.organization, d.member
+"""
+
+_LOCK_ALIASES = """
+SELECT d.name_bucket FROM directory d WHERE d.into_bucket = $1 AND d.into_person = $2
+ORDER BY d.name_bucket, d.organization, d.member
+"""
+
+_ACCOUNTS = """
+SELECT a.bucket, a.id, a.person, p.key, p.id
+FROM program p
+CROSS JOIN unnest($2::int[], $3::bigint[]) AS k (bucket, person)
+JOIN account a ON a.bucket = k.bucket AND a.program = p.key AND a.person = k.person
+WHERE p.organization = $1
+"""
+
+_REDIRECT = """
+UPDATE directory SET into_bucket = $3, into_person = $4
+WHERE (bucket = $1 AND person = $2) OR (into_bucket = $1 AND into_person = $2)
+"""
+
+_COUNTERS = "SELECT counter, month, days FROM counter WHERE bucket = $1 AND account = $2"
+
+_IDENTIFIERS = """
+UPDATE identifier SET bucket = $3, person = $4 WHERE bucket = $1 AND person = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A person, and the member that it was merged into, if it was."""
+
+    person: Person
+    into: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An account of a person, and its program by key and id."""
+
+    key: Key
+    person: Person
+    program: int
+    program_id: str
+
+
+async def lock_people(
+    connection: Connection, names: Sequence[Name], *, lock: bool
+) -> dict[Name, Known]:
+    """The people of some names, and with `lock` nobody else merges or enrols them meanwhile."""
+    rows = await connection.fetch(
+        _LOCK_NAMES + ("FOR UPDATE OF d" if lock else ""),
+        [name.name_bucket for name in names],
+        [name.organization for name in names],
+        [name.member for name in names],
+    )
+    people = {names[row[0] - 1]: Known((row[1], row[2]), row[3]) for row in rows}
+    for known in sorted(people.values(), key=lambda known: known.person) if lock else ():
+        await connection.fetch(_LOCK_ALIASES + "FOR UPDATE", *known.person)
+    return people
+
+
+async def accounts_of(
+    connection: Connection, organization: str, people: Sequence[Person]
+) -> list[Place]:
+    """The accounts of people in all programs of their organization."""
+    rows = await connection.fetch(
+        _ACCOUNTS,
+        organization,
+        [bucket for bucket, _ in people],
+        [person for _, person in people],
+    )
+    return [Place((row[0], row[1]), (row[0], row[2]), row[3], row[4]) for row in rows]
+
+
+async def counters_of(connection: Connection, key: Key) -> dict[tuple[int, int], list[int]]:
+    """All months of all counters of an account, by (counter, month)."""
+    rows = await connection.fetch(_COUNTERS, *key)
+    return {(row[0], row[1]): whole_month(row[2]) for row in rows}
+
+
+async def redirect(connection: Connection, person: Person, into: Person) -> None:
+    """From now on whoever was this person, or had become it, is another one."""
+    await connection.execute(_REDIRECT, *person, *into)
+    await connection.execute(_IDENTIFIERS, *person, *into)
