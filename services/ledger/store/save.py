@@ -10,8 +10,13 @@ SELECT bucket, sequence FROM head WHERE bucket = ANY($1::int[]) ORDER BY bucket 
 """
 
 _MARK_POSTED = """
-UPDATE program SET posted = true WHERE key = ANY($1::bigint[]) AND NOT posted
-RETURNING key, revision
+UPDATE program p SET posted = true
+FROM (
+    SELECT key FROM program WHERE key = ANY($1::bigint[]) AND NOT posted
+    ORDER BY key FOR NO KEY UPDATE
+) k
+WHERE p.key = k.key
+RETURNING p.key, p.revision
 """
 
 # Every part is fed by arrays and may be empty. No row is written by two parts.
