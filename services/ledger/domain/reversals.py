@@ -98,7 +98,9 @@ def _count_back(fold: Fold, operation: Reverse, original: Entry, points: int) ->
         Kind.COUNT_REVERSED, None, None, (0, 0, 0, 0), effective_time=original.effective_time
     )
     entry.counter, entry.counter_change = original.counter, change
-    entry.related, entry.reason = _related(fold, operation, original), operation.reason or None
+    if operation.account == (fold.account.bucket, fold.account.id):
+        entry.related = original.sequence
+    entry.reason = operation.reason or None
     fold.seal(entry)
 
 
@@ -106,26 +108,35 @@ def _count_back(fold: Fold, operation: Reverse, original: Entry, points: int) ->
 
 
 def _take_back(fold: Fold, operation: Reverse, original: Entry, points: int) -> None:
+    """Take an earning back: from its lot, or from what of it was moved, one entry a lot."""
+    lots = _lots_of(fold, operation.account, original.sequence)
+    for lot in lots[:-1]:
+        own = min(points, lot.free + lot.repaid + lot.expired)
+        if own:
+            _take_from(fold, operation, original, lot, own)
+            points -= own
+    if points:
+        _take_from(fold, operation, original, lots[-1] if lots else None, points)
+
+
+def _take_from(
+    fold: Fold, operation: Reverse, original: Entry, lot: Lot | None, points: int
+) -> None:
     currency = original.currency
     assert currency is not None
-    lots = _lots_of(fold, operation.account, original.sequence)
     balance = fold.balance(currency)
     before = four(balance)
-    draws, pending = _take_own(fold, lots, points)
-    owned = sum(taken for _, taken in draws)
-    left = points - owned
-    debt = _owe_again(fold, lots, left)
-    left -= debt
-    expired = _count_gone(fold, lots, left)
-    left -= expired
+    own, again, expired = (0, 0, 0) if lot is None else _take_own(fold, lot, points)
+    draws = [(lot.sequence, own)] if lot is not None and own else []
+    left = points - own - again - expired
+    pending = own if lot is not None and lot.pending else 0
+    available, debt = own - pending, again
     policy = fold.policy.config.returns_policy
-    available = owned - pending
     if policy is not ReturnsPolicy.OWN_LOTS_ONLY and left:
         others = fold.draw(currency, min(left, balance.available - available))
         draws.extend(others)
-        taken = sum(drawn for _, drawn in others)
-        available += taken
-        left -= taken
+        available += sum(drawn for _, drawn in others)
+        left -= sum(drawn for _, drawn in others)
     if policy is ReturnsPolicy.ALLOW_DEBT:
         more = _room(fold, balance.debt + debt, left)
         debt += more
@@ -133,54 +144,36 @@ def _take_back(fold: Fold, operation: Reverse, original: Entry, points: int) -> 
     _book(balance, available, pending, debt)
     fold.count(-1 - currency, original.effective_time, -(available + pending + debt))
     entry = fold.entry(Kind.EARNING_REVERSED, balance, currency, before, points)
-    entry.draws = tuple(draws)
-    entry.related = _related(fold, operation, original, lots)
-    entry.reason = operation.reason or None
+    entry.draws, entry.reason = tuple(draws), operation.reason or None
     entry.unrecovered, entry.expired = left or None, expired or None
-    if left and lots:
-        fold.amend(lots[0], claim=lots[0].claim + left)
+    if lot is not None:
+        entry.related = lot.sequence
+        if left:
+            fold.amend(lot, claim=lot.claim + left)
+    else:
+        # Nothing of it is in this account; the day on which it was earned is said here.
+        entry.earn_time = original.effective_time
     for sequence, _ in draws:
         fold.name(fold.account.lots[sequence])
     fold.seal(entry)
 
 
-def _take_own(fold: Fold, lots: Sequence[Lot], points: int) -> tuple[list[tuple[int, int]], int]:
-    """Take what its own lots have; the draws, and how much of it was pending."""
-    draws: list[tuple[int, int]] = []
-    pending = 0
-    for lot in lots:
-        taken = min(lot.free, points)
-        if taken:
-            fold.take(lot, taken)
-            draws.append((lot.sequence, taken))
-            pending += taken if lot.pending else 0
-            points -= taken
-    return draws, pending
-
-
-def _owe_again(fold: Fold, lots: Sequence[Lot], points: int) -> int:
-    """Debt that its own lots repaid is owed again."""
-    owed = 0
-    for lot in lots:
-        again = min(lot.repaid, points - owed)
-        if again:
-            fold.amend(lot, repaid=lot.repaid - again)
-            owed += again
-    return owed
-
-
-def _count_gone(fold: Fold, lots: Sequence[Lot], points: int) -> int:
-    """What of its own lots expired is gone, and is taken from nothing else."""
-    expired = 0
-    for lot in lots:
-        gone = min(lot.expired, points - expired)
-        if gone:
-            fold.gone(lot, -gone)
-            expired += gone
-    return expired
+def _take_own(fold: Fold, lot: Lot, points: int) -> tuple[int, int, int]:
+    """What of its own lot is taken, is owed again, and is gone because it expired."""
+    own = min(lot.free, points)
+    if own:
+        fold.take(lot, own)
+    again = min(lot.repaid, points - own)
+    if again:
+        fold.amend(lot, repaid=lot.repaid - again)
+    expired = min(lot.expired, points - own - again)
+    if expired:
+        fold.gone(lot, -expired)
+    return own, again, expired
 
 
 def _room(fold: Fold, debt: int, points: int) -> int:
+    """How much more may be owed."""
     floor = fold.policy.config.debt_floor
     room = points if floor is None else min(points, max(0, floor - debt))
     if debt + room > POINTS_MAX:
@@ -271,26 +264,20 @@ def _remake(fold: Fold, operation: Reverse, original: Entry, sequence: int, poin
     """Points of a lot of the account that was merged into this one, or joined it: a lot anew."""
     assert original.currency is not None
     source = operation.lots[sequence]
-    origin = (*operation.account, sequence)
-    claim, claimed = source.claim, _lots_of(fold, operation.account, sequence)
-    for lot in claimed:
-        # The claim moved here with the lot, and is met by what comes back to any part of it.
-        claim = min(lot.claim, points)
-        fold.amend(lot, claim=lot.claim - claim)
     balance = fold.balance(original.currency)
     before = four(balance)
     lot = replace(
         source, sequence=fold.account.sequence + 1, id=fold.new_id(), points=points, free=points,
-        held=0, pending=False, expired=0, expired_change=0, repaid=0, claim=claim, fresh=True,
-        noticed_time=None, origin=origin,
+        held=0, pending=False, expired=0, expired_change=0, repaid=0, noticed_time=None, fresh=True,
+        claim=_claim_of(fold, operation, source, points), origin=(*operation.account, sequence),
     )  # fmt: skip
     fold.put_lot(lot)
     balance.available += points
     balance.redemption_restored += points
     entry = fold.entry(Kind.REDEMPTION_RESTORED, balance, original.currency, before, points)
-    entry.lot, entry.mature_time = lot.sequence, lot.mature_time
+    entry.lot, entry.earn_time, entry.mature_time = lot.sequence, lot.earn_time, lot.mature_time
     entry.expire_time, entry.expiry_kind = lot.expire_time, lot.expiry_kind
-    entry.inactivity_months, entry.unrecovered = lot.inactivity_months, claim or None
+    entry.inactivity_months, entry.unrecovered = lot.inactivity_months, lot.claim or None
     entry.expiry_days, entry.expiry_round = lot.expiry_days, lot.expiry_round
     entry.reason = operation.reason or None
     fold.name(lot)
@@ -298,19 +285,23 @@ def _remake(fold: Fold, operation: Reverse, original: Entry, sequence: int, poin
     return lot
 
 
+def _claim_of(fold: Fold, operation: Reverse, source: Lot, points: int) -> int:
+    """What of a claim, which stayed in the other account, such points meet here.
+
+    How much of it was met here is kept with the reversals, under the negative of the lot.
+    """
+    place = (*operation.account, -source.sequence)
+    claim = min(points, source.claim - fold.account.reversed.get(place, 0))
+    if claim:
+        fold.reverse(place, claim)
+    return claim
+
+
 def _lots_of(fold: Fold, account: AccountKey, sequence: int) -> list[Lot]:
-    """The lot that an entry made, or what of it was moved into this account."""
-    if account == (fold.account.bucket, fold.account.id):
-        lot = fold.account.lots.get(sequence)
-        return [] if lot is None else [lot]
+    """The lot that an entry made, and what of it was moved into this account or came back to it."""
     origin = (*account, sequence)
-    return [lot for lot in fold.account.lots.values() if lot.origin == origin]
-
-
-def _related(
-    fold: Fold, operation: Reverse, original: Entry, lots: Sequence[Lot] = ()
-) -> int | None:
-    """The entry of this account that is reversed, or that brought its lot here."""
-    if operation.account == (fold.account.bucket, fold.account.id):
-        return original.sequence
-    return lots[0].sequence if lots else None
+    moved = [lot for lot in fold.account.lots.values() if lot.origin == origin]
+    own = fold.account.lots.get(sequence)
+    if account == (fold.account.bucket, fold.account.id) and own is not None:
+        return [own, *moved]
+    return moved

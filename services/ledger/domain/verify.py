@@ -4,19 +4,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from zoneinfo import ZoneInfo
 
-from kernel import calendar
-from services.ledger.domain.account import Account, Balance, Entry, Kind, Lot, Posting
+from services.ledger.domain.account import Account, Balance, Entry, Hold, Lot, Posting
+from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.digest import content_digest, entry_digest, first_digest
+from services.ledger.domain.verify_entries import Rebuilt
 
 FINDINGS_MAX = 100
 
-_TOTALS = {
-    Kind.EARNED: ("earned", 1),
-    Kind.REDEEMED: ("redeemed", -1),
-    Kind.ADJUSTED_IN: ("adjusted_in", 1),
-    Kind.ADJUSTED_OUT: ("adjusted_out", -1),
-    Kind.EXPIRED: ("expired", -1),
-}
+_HOLD_FIELDS = ("currency", "points", "parts", "create_time", "expire_time", "state", "captured")
+_LOT_FIELDS = (
+    "currency",
+    "points",
+    "free",
+    "held",
+    "pending",
+    "earn_time",
+    "mature_time",
+    "expiry_kind",
+    "inactivity_months",
+    "expiry_days",
+    "expiry_round",
+    "expired",
+    "repaid",
+    "claim",
+    "noticed_time",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +41,15 @@ class Finding:
     stored: str
 
 
-@dataclass(slots=True)
-class _Lot:
-    currency: int
-    points: int
-    free: int
-    pending: bool
-
-
 class Verifier:
     """Reads an account's entries from the first to the last, then compares what is stored."""
 
     def __init__(self, bucket: int, account: int, zone: ZoneInfo) -> None:
         self.findings: list[Finding] = []
         self.entries = 0
-        self._zone = zone
+        self._key = (bucket, account)
         self._digest = first_digest(bucket, account)
-        self._balances: dict[int, Balance] = {}
-        self._lots: dict[int, _Lot] = {}
-        self._made: dict[int, Entry] = {}
-        self._counters: dict[tuple[int, int], list[int]] = {}
-        self._record_time = None
+        self._rebuilt = Rebuilt(zone, self._check)
         self._content: tuple[int, bytes] | None = None
         self._versions: set[int] = set()
 
@@ -68,12 +68,9 @@ class Verifier:
             self._check(row, "digest", self._digest.hex(), entry.digest.hex())
             # What follows is judged by what is stored, so that the first bad row is named once.
             self._digest = entry.digest
-        if posting.request_id is not None:
-            self._versions.add(posting.version)
-        if entry.kind is Kind.COUNTED and entry.counter is not None:
-            self._count(entry.counter, entry, entry.counter_change or 0)
-        elif entry.currency is not None:
-            self._move(row, entry, entry.currency)
+        # A settlement has the version of the latest command.
+        self._versions.add(posting.version)
+        self._rebuilt.read(entry)
 
     def finish(
         self,
@@ -81,96 +78,75 @@ class Verifier:
         lots: Iterable[Lot],
         counters: Mapping[tuple[int, int], list[int]],
     ) -> list[Finding]:
-        """Compare what is stored with what follows; findings in the order of history."""
+        """Compare what is stored with what follows; findings in the order of history.
+
+        Balances, holds and what was reversed are the account's.
+        """
+        rebuilt = self._rebuilt
         self._check("account", "sequence", self.entries, account.sequence)
         self._check("account", "digest", self._digest.hex(), account.digest.hex())
-        self._check("account", "version", len(self._versions), account.version)
-        for currency in sorted({*self._balances, *account.balances}):
+        self._check("account", "version", len(self._versions - {0}), account.version)
+        for currency in sorted({*rebuilt.balances, *account.balances}):
             self._compare_balance(currency, account.balances.get(currency, Balance()))
         stored_lots = {lot.sequence: lot for lot in lots}
-        for sequence in sorted({*self._lots, *stored_lots}):
+        for sequence in sorted({*rebuilt.lots, *stored_lots}):
             self._compare_lot(sequence, stored_lots.get(sequence))
-        for key in sorted({*self._counters, *counters}):
+        for sequence in sorted({*rebuilt.holds, *account.holds}):
+            self._compare_hold(sequence, account.holds.get(sequence))
+        self._compare_reversed(account)
+        for key in sorted({*rebuilt.counters, *counters}):
             counter, month = key
             self._check(
                 f"counter {counter} month {month}",
                 "days",
-                self._counters.get(key, [0] * 31),
+                rebuilt.counters.get(key, [0] * 31),
                 counters.get(key, [0] * 31),
             )
         return self.findings[:FINDINGS_MAX]
 
-    def _move(self, row: str, entry: Entry, currency: int) -> None:
-        balance = self._balances.setdefault(currency, Balance())
-        a, p, h, d = entry.change
-        self._check(row, "points", a + p + h - d, entry.points)
-        balance.available += a
-        balance.pending += p
-        balance.held += h
-        balance.debt += d
-        after = (balance.available, balance.pending, balance.held, balance.debt)
-        self._check(row, "after", after, entry.after)
-        total = _TOTALS.get(entry.kind)
-        if total is not None:
-            name, sign = total
-            setattr(balance, name, getattr(balance, name) + sign * entry.points)
-        if entry.kind is Kind.MATURED and entry.lot in self._lots:
-            self._lots[entry.lot].pending = False
-        elif entry.lot is not None and entry.points:
-            pending = entry.change[1] > 0
-            self._lots[entry.lot] = _Lot(currency, entry.points, entry.points, pending)
-            self._made[entry.lot] = entry
-            self._check(row, "lot", entry.sequence, entry.lot)
-        drawn = 0
-        for sequence, points in entry.draws:
-            drawn += points
-            lot = self._lots.get(sequence)
-            if lot is None or lot.free < points or lot.currency != currency:
-                self._check(row, "draws", "points of a lot", f"{points} of lot {sequence}")
-            else:
-                lot.free -= points
-        if entry.draws:
-            self._check(row, "draws", -entry.points, drawn)
-        if entry.kind is Kind.EARNED and entry.points:
-            self._count(-1 - currency, entry, entry.points)
-
-    def _count(self, counter: int, entry: Entry, value: int) -> None:
-        day = calendar.local_day(entry.effective_time, self._zone)
-        key = (counter, calendar.month_index(day))
-        self._counters.setdefault(key, [0] * 31)[day.day - 1] += value
-
     def _compare_balance(self, currency: int, stored: Balance) -> None:
-        expected = self._balances.get(currency, Balance())
+        expected = self._rebuilt.balances.get(currency, Balance())
         row = f"balance {currency}"
         for each in fields(Balance):
             self._check(row, each.name, getattr(expected, each.name), getattr(stored, each.name))
-        mine = [lot for lot in self._lots.values() if lot.currency == currency]
+        mine = [lot for lot in self._rebuilt.lots.values() if lot.currency == currency]
         free = sum(lot.free for lot in mine if not lot.pending)
         pending = sum(lot.free for lot in mine if lot.pending)
         self._check(row, "available", free, stored.available)
         self._check(row, "pending", pending, stored.pending)
+        self._check(row, "held", sum(lot.held for lot in mine), stored.held)
 
     def _compare_lot(self, sequence: int, stored: Lot | None) -> None:
         row = f"lot {sequence}"
-        expected = self._lots.get(sequence)
+        expected = self._rebuilt.lots.get(sequence)
         if expected is None or stored is None:
             self._check(row, "row", expected is not None, stored is not None)
             return
-        made = self._made[sequence]
-        for name, follows, is_stored in (
-            ("currency", expected.currency, stored.currency),
-            ("points", expected.points, stored.points),
-            ("free", expected.free, stored.free),
-            ("held", 0, stored.held),
-            ("pending", expected.pending, stored.pending),
-            ("earn_time", made.effective_time, stored.earn_time),
-            ("mature_time", made.mature_time, stored.mature_time),
-            ("expiry_kind", made.expiry_kind, stored.expiry_kind),
-            ("inactivity_months", made.inactivity_months, stored.inactivity_months),
-        ):
-            self._check(row, name, follows, is_stored)
-        if not stored.inactivity_months:
-            self._check(row, "expire_time", made.expire_time, stored.expire_time)
+        for name in _LOT_FIELDS:
+            self._check(row, name, getattr(expected, name), getattr(stored, name))
+        if stored.expiry_kind is not ExpiryKind.INACTIVITY:
+            self._check(row, "expire_time", expected.expire_time, stored.expire_time)
+
+    def _compare_hold(self, sequence: int, stored: Hold | None) -> None:
+        row = f"hold {sequence}"
+        expected = self._rebuilt.holds.get(sequence)
+        if expected is None or stored is None:
+            self._check(row, "row", expected is not None, stored is not None)
+            return
+        for name in _HOLD_FIELDS:
+            self._check(row, name, getattr(expected, name), getattr(stored, name))
+
+    def _compare_reversed(self, account: Account) -> None:
+        stored = {
+            sequence: points
+            for (*key, sequence), points in account.reversed.items()
+            if tuple(key) == self._key
+        }
+        for sequence in sorted({*self._rebuilt.reversed, *stored}):
+            follows, here = self._rebuilt.reversed.get(sequence, 0), stored.get(sequence, 0)
+            # An account that was linked to another one may have had more reversed there.
+            if here < follows or not self._rebuilt.linked:
+                self._check(f"reversal {sequence}", "reversed", follows, here)
 
     def _check(self, row: str, field: str, expected: object, stored: object) -> None:
         if expected != stored and len(self.findings) < FINDINGS_MAX:

@@ -107,9 +107,10 @@ def _note_reversal(
     places = {(*operation.account, sequence) for sequence in lots}
     if operation.account == key:
         named.update(places)
-    else:
-        origins.setdefault(key, set()).update(places)
+    origins.setdefault(key, set()).update(places)
     entries.update({(*operation.account, entry.sequence): key for entry in operation.entries})
+    # How much of a claim on a lot of another account was met in this one.
+    entries.update({(*operation.account, -lot): key for lot in operation.lots})
 
 
 async def _load_holds(
