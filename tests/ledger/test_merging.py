@@ -69,3 +69,44 @@ async def test_points_move_and_the_old_id_means_the_new(ledger: LedgerUnderTest)
     replayed = await earn(ledger, "old", 7, "e2")
     assert replayed.replayed
     assert replayed.posting == later.posting
+
+
+async def test_reads_of_the_old_id_answer_the_account_that_remains(
+    ledger: LedgerUnderTest,
+) -> None:
+    await furnish(ledger)
+    await earn(ledger, "old", 100)
+    await earn(ledger, "new", 5)
+    await ledger.members.MergeMembers(merge("old", "new"))
+
+    read = await account(ledger, "old")
+    own = await account(ledger, "old", own=True)
+
+    assert (read.member, read.addressed_member, read.balances[0].available) == ("new", "old", 105)
+    assert (own.member, own.addressed_member, own.balances[0].available) == ("old", "", 0)
+    entries = await ledger.points.ListEntries(
+        ledger_pb2.ListEntriesRequest(program="p1", member="old")
+    )
+    assert [entry.points for entry in entries.entries] == [0, 100, 5, 0]
+    assert (entries.entries[0].counter, entries.entries[0].counter_change) == (
+        "points_earned:points",
+        100,
+    )
+
+
+async def test_a_merge_is_of_all_programs(ledger: LedgerUnderTest) -> None:
+    await furnish(ledger)
+    await furnish(ledger, "p2")
+    await earn(ledger, "old", 100)
+    await earn(ledger, "new", 5)
+    await earn(ledger, "old", 40, program="p2")
+    await furnish(ledger, "p3")
+
+    await ledger.members.MergeMembers(merge("old", "new"))
+
+    assert (await account(ledger, "new", "p2")).balances[0].available == 40
+    second = await account(ledger, "old", "p2")
+    assert (second.member, second.addressed_member) == ("new", "old")
+    third = await earn(ledger, "old", 3, program="p3")
+    assert (third.posting.member, third.account.member) == ("new", "new")
+    assert (await account(ledger, "new", "p3")).balances[0].available == 3

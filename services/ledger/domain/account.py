@@ -70,10 +70,14 @@ class AccountKind(IntEnum):
 
 
 class Link(IntEnum):
-    """Why an account's commands land in another one."""
+    """Why an account's commands land in another one; GROUPED is a group that does not pool."""
 
     MERGED = 1
     POOLED = 2
+    GROUPED = 3
+
+
+GROUPED = (Link.POOLED, Link.GROUPED)
 
 
 AccountKey = tuple[int, int]
@@ -313,6 +317,10 @@ class Account:
     changed_state: bool = False
     # Whether its postings, entries or new lots say more than the columns that are always written.
     rare: bool = False
+
+    def lands_in(self) -> AccountKey | None:
+        """The account where its member's commands land, if it is another one."""
+        return None if self.link is Link.GROUPED else self.link_to
 
     def balance(self, currency: int) -> Balance:
         """The holding of a currency, made empty where there is none."""

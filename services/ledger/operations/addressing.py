@@ -95,8 +95,7 @@ class Addressing:
         if missing:
             found = await directory.find(self._connection, missing)
             self.keys.update(found.keys)
-            for key, to in found.links.items():
-                addresses.link(key, to)
+            addresses.learn(found)
 
     async def _enrols(self, command: Command) -> bool:
         if command.enrols():

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from kernel.ids import bucket_of
 from services.ledger.domain.policy import Policy
 from services.ledger.store.accounts import Key
-from services.ledger.store.directory import Name
+from services.ledger.store.directory import Found, Name
 from services.ledger.store.programs import ProgramCache
 
 ADDRESSES_MAX = 500_000
@@ -32,6 +32,7 @@ class Addresses:
         self._most = most
         self._known: dict[Name, Key] = {}
         self._links: dict[Key, Key] = {}
+        self._aliases: dict[Name, str] = {}
 
     def get(self, name: Name) -> Key | None:
         """The account of a member where it is known here."""
@@ -42,6 +43,18 @@ class Addresses:
         if len(self._known) >= self._most and name not in self._known:
             del self._known[next(iter(self._known))]
         self._known[name] = key
+
+    def learn(self, found: Found) -> None:
+        """Know links and aliases that the directory answered."""
+        for key, to in found.links.items():
+            self.link(key, to)
+        if len(self._aliases) + len(found.aliases) > self._most:
+            self._aliases.clear()
+        self._aliases.update(found.aliases)
+
+    def member(self, name: Name) -> str:
+        """Whose account a name leads to: somebody else's after a merge."""
+        return self._aliases.get(name, name.member) if self._aliases else name.member
 
     def link(self, key: Key, to: Key | None) -> None:
         """An account was seen linked to another one, or to none."""

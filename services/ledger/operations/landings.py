@@ -56,9 +56,8 @@ class Landings:
     def landing(self, own: Key, *, stay: bool) -> Key:
         """The account where a member's commands land; with `stay` groups are not followed."""
         key, account = own, self._folds[own].account
-        while account.link_to is not None and not (stay and account.link is Link.POOLED):
-            key = account.link_to
-            account = self._folds[key].account
+        while (to := account.lands_in()) and not (stay and account.link is Link.POOLED):
+            key, account = to, self._folds[to].account
         return key
 
     def land(self, own: Key, name: Name | None, *, stay: bool = False) -> Party:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kernel.refusals import Refusal
-from services.ledger.domain.account import Account, Balance, Posting, State
+from services.ledger.domain.account import GROUPED, Account, AccountKind, Balance, Posting, State
 from services.ledger.domain.commands import Command
 from services.ledger.store.accounts import Key
 from services.ledger.store.directory import Name
@@ -29,6 +29,11 @@ class AccountView:
     balances: dict[int, Balance]
     revision: int
     program: int
+    kind: AccountKind = AccountKind.PERSON
+    # Where its member's commands land, if elsewhere, and the group that it belongs to.
+    lands_in: Key | None = None
+    group_key: Key | None = None
+    group: str = ""
 
 
 def view_of(account: Account, read_time: datetime, revision: int) -> AccountView:
@@ -45,6 +50,9 @@ def view_of(account: Account, read_time: datetime, revision: int) -> AccountView
         balances={number: balance.copy() for number, balance in account.balances.items()},
         revision=revision,
         program=account.program,
+        kind=account.kind,
+        lands_in=account.lands_in(),
+        group_key=account.link_to if account.link in GROUPED else None,
     )
 
 
@@ -67,11 +75,12 @@ class Applied:
 class Recorded:
     """The request had been applied, by another call where `replayed`: where its posting is.
 
-    `key` is the account where the member's commands land now, `place` (bucket, sequence) of the
-    posting.
+    `key` is the account where the member's commands land now, which is that of `member`, `place`
+    (bucket, sequence) of the posting.
     """
 
     key: Key
+    member: str
     place: tuple[int, int]
     replayed: bool
 

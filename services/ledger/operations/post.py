@@ -1,7 +1,7 @@
 """Applying commands: one, or many at once, for real or as if."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.refusals import Refusal
@@ -178,7 +178,11 @@ async def _recorded(
             found.posting,
             replay.replayed,
             policy,
-            views.get(replay.key),
+            _whose(views.get(replay.key), replay.member),
             await _sides(context, others),
         )
     return results
+
+
+def _whose(view: AccountView | None, member: str) -> AccountView | None:
+    return None if view is None else replace(view, member=member)

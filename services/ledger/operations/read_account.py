@@ -5,7 +5,7 @@ the same story.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.refusals import MemberNotFound
@@ -18,6 +18,7 @@ from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import AccountView, view_of
 from services.ledger.store import accounts as account_rows
 from services.ledger.store import directory
+from services.ledger.store import links as links_rows
 from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.directory import Name
 from services.ledger.store.programs import Connection
@@ -38,9 +39,12 @@ async def read_accounts(
     program: str,
     members: Sequence[str],
     windows: Sequence[Window] = (),
+    *,
+    own: bool = False,
 ) -> dict[str, AccountRead]:
     """The accounts of members, by member; members who are not enrolled are left out.
 
+    Of members whose points are elsewhere that account, unless their `own` is asked for.
     Refusals: PROGRAM_NOT_FOUND, COUNTER_NOT_FOUND.
     """
     identity = await context.environment.cache.identity(organization, program)
@@ -56,9 +60,7 @@ async def read_accounts(
         return {}
     reads = await _settled_reads(context, set(keys.values()), windows)
     gone = [
-        name
-        for name, key in keys.items()
-        if key in reads and reads[key].view.state is State.ERASED
+        name for name, key in keys.items() if key in reads and reads[key].view.state is State.ERASED
     ]
     if gone:
         # What is remembered of an erased person leads to nobody: ask the directory again.
@@ -68,11 +70,48 @@ async def read_accounts(
         found = await addresses(context, gone)
         keys.update(found)
         reads.update(await _settled_reads(context, set(found.values()), windows))
+    landed = {key: key for key in keys.values() if key in reads}
+    if any(reads[key].view.lands_in or reads[key].view.group_key for key in landed):
+        await _follow(context, reads, landed, windows, own=own)
+    member = context.environment.addresses.member
     return {
-        name.member: reads[key]
+        name.member: _named(reads[landed[key]], name, member(name))
         for name, key in keys.items()
-        if key in reads and reads[key].view.sequence
+        if key in landed and reads[landed[key]].view.sequence
     }
+
+
+def _named(read: AccountRead, name: Name, member: str) -> AccountRead:
+    """Say whose account was read, where its member has another id by now."""
+    if read.view.member or member == name.member:
+        return read
+    return replace(read, view=replace(read.view, member=member))
+
+
+async def _follow(
+    context: LedgerContext,
+    reads: dict[Key, AccountRead],
+    landed: dict[Key, Key],
+    windows: Sequence[Window],
+    *,
+    own: bool,
+) -> None:
+    """Read the accounts that others are linked to, and say whose they are."""
+    while not own:
+        links = {key: to for key, place in landed.items() if (to := reads[place].view.lands_in)}
+        if not links:
+            break
+        reads.update(await _settled_reads(context, set(links.values()) - reads.keys(), windows))
+        landed.update(links)
+    groups = {key for place in landed.values() if (key := reads[place].view.group_key)}
+    wanted = {place for key, place in landed.items() if place != key} | groups
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        members = await links_rows.members_of(connection, sorted(wanted))
+    for place in set(landed.values()):
+        view = reads[place].view
+        group = members.get(view.group_key, "") if view.group_key else ""
+        member = members.get(place, view.member)
+        reads[place] = replace(reads[place], view=replace(view, member=member, group=group))
 
 
 async def account_key(
@@ -109,8 +148,7 @@ async def addresses(context: LedgerContext, names: Sequence[Name]) -> dict[Name,
             found = await directory.find(connection, unknown)
         for name, key in found.keys.items():
             context.environment.addresses.remember(name, key)
-        for key, to in found.links.items():
-            context.environment.addresses.link(key, to)
+        context.environment.addresses.learn(found)
         known.update(found.keys)
     return known
 

@@ -103,7 +103,7 @@ class Transaction:
         await self._verify_links()
         for name, key in self._keys.items():
             if key in self._loaded:
-                self._loaded[key].account.member = name.member
+                self._loaded[key].account.member = addresses.member(name)
         for item in self._items:
             if item.name is None and item.command is not None and item.key in self._loaded:
                 self._loaded[item.key].account.member = item.command.member
@@ -119,9 +119,9 @@ class Transaction:
         addresses = self._environment.addresses
         while True:
             links = {
-                key: loaded.account.link_to
+                key: to
                 for key, loaded in self._loaded.items()
-                if loaded.account.link_to is not None
+                if loaded.account.link is not None and (to := loaded.account.lands_in())
             }
             missing = {to for to in links.values() if to not in self._loaded}
             for key in self._loaded if links or addresses.linked else ():
@@ -248,7 +248,8 @@ class Transaction:
         if isinstance(seen, SeenRequest):
             bucket = own[0] if seen.bucket is None else seen.bucket
             if same:
-                return Recorded(key, (bucket, seen.sequence), replayed=not item.ambiguous)
+                place_of = (bucket, seen.sequence)
+                return Recorded(key, fold.account.member, place_of, replayed=not item.ambiguous)
             posting = str(ids.uuid7(seen.record_time, bucket, seen.sequence))
             return Refused(RequestIdReused(command.request_id, posting))
         if not same:

@@ -121,7 +121,12 @@ class LedgerServicer(
         """Answer what a member has."""
         windows = [translate.window(each) for each in request.windows]
         reads = await read_accounts(
-            self._ledger, current_caller().organization, request.program, [request.member], windows
+            self._ledger,
+            current_caller().organization,
+            request.program,
+            [request.member],
+            windows,
+            own=request.own,
         )
         return translate.read_message(found(reads, request.member), request.program, request.member)
 
@@ -132,7 +137,12 @@ class LedgerServicer(
         windows = [translate.window(each) for each in request.windows]
         members = list(dict.fromkeys(request.members))
         reads = await read_accounts(
-            self._ledger, current_caller().organization, request.program, members, windows
+            self._ledger,
+            current_caller().organization,
+            request.program,
+            members,
+            windows,
+            own=request.own,
         )
         return ledger_pb2.BatchGetAccountsResponse(
             accounts=[

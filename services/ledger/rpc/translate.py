@@ -305,7 +305,11 @@ def fill_account(
 ) -> None:
     """Say an account in a message; the default currency is always there."""
     message.program = program
-    message.member = member
+    message.member = view.member or member
+    if message.member != member:
+        message.addressed_member = member
+    message.kind = resources_pb2.Account.Kind.ValueType(view.kind)
+    message.group = view.group
     message.state = resources_pb2.Account.State.ValueType(view.state)
     currencies = policy.config.currencies
     balances = view.balances if 0 in view.balances else {0: Balance(), **view.balances}

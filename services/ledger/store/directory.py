@@ -33,7 +33,8 @@ class NewAccount:
 _FIND = """
 SELECT k.place, coalesce(a.bucket, i.bucket), coalesce(a.id, i.id),
     CASE WHEN a.id IS NULL THEN i.link_bucket ELSE a.link_bucket END,
-    CASE WHEN a.id IS NULL THEN i.link_account ELSE a.link_account END
+    CASE WHEN a.id IS NULL THEN i.link_account ELSE a.link_account END,
+    CASE WHEN a.id IS NULL THEN n.member END
 FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY
     AS k (name_bucket, organization, member, program, place)
 JOIN directory d
@@ -41,6 +42,7 @@ JOIN directory d
 LEFT JOIN account a ON a.bucket = d.bucket AND a.program = k.program AND a.person = d.person
 LEFT JOIN account i
     ON i.bucket = d.into_bucket AND i.program = k.program AND i.person = d.into_person
+LEFT JOIN directory n ON n.bucket = d.into_bucket AND n.person = d.into_person
 WHERE a.id IS NOT NULL OR i.id IS NOT NULL
 """
 
@@ -91,10 +93,14 @@ WHERE d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.me
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The accounts of members as (bucket, id), and where linked ones are linked to."""
+    """The accounts of members as (bucket, id), and where linked ones are linked to.
+
+    `aliases` are names of people that were merged: whose account it is.
+    """
 
     keys: dict[Name, tuple[int, int]]
     links: dict[tuple[int, int], tuple[int, int]]
+    aliases: dict[Name, str]
 
 
 async def find(connection: Connection, names: Sequence[Name]) -> Found:
@@ -109,6 +115,7 @@ async def find(connection: Connection, names: Sequence[Name]) -> Found:
     return Found(
         {names[row[0] - 1]: (row[1], row[2]) for row in rows},
         {(row[1], row[2]): (row[3], row[4]) for row in rows if row[3] is not None},
+        {names[row[0] - 1]: row[5] for row in rows if row[5] is not None},
     )
 
 

@@ -10,6 +10,7 @@ import asyncpg
 from services.ledger.domain.account import Entry, Kind, Limit, Lot, Posting
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of
+from services.ledger.store.links import members_of
 from services.ledger.store.programs import Connection
 
 
@@ -87,13 +88,6 @@ _SIDES = """
 SELECT p.bucket, p.sequence, p.peer_bucket, p.peer_sequence
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
 JOIN posting p ON p.peer_bucket = k.bucket AND p.peer_sequence = k.sequence
-"""
-
-_MEMBERS = """
-SELECT a.bucket, a.id, d.member
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
-JOIN account a ON a.bucket = k.bucket AND a.id = k.id
-JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
 """
 
 _RECORD_TIMES = """
@@ -241,11 +235,7 @@ async def _name_others(connection: Connection, postings: Iterable[Posting]) -> N
         if posting.peer_place is not None:
             peers.append((posting, posting.peer_place))
     if named:
-        wanted = sorted({key for _, key in named})
-        rows = await connection.fetch(
-            _MEMBERS, [key[0] for key in wanted], [key[1] for key in wanted]
-        )
-        members = {(row[0], row[1]): row[2] for row in rows}
+        members = await members_of(connection, sorted({key for _, key in named}))
         for posting, key in named:
             posting.names[key] = members.get(key, "")
             if key == posting.addressee:

@@ -29,6 +29,13 @@ LEFT JOIN pool_member m
 LEFT JOIN pool p ON p.bucket = m.bucket AND p.account = m.account
 """
 
+_MEMBERS = """
+SELECT a.bucket, a.id, d.member
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
+JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+"""
+
 _REQUESTS = """
 SELECT r.bucket, r.account, r.request_id, r.request_digest, r.posting_bucket, r.posting_sequence,
     r.record_time
@@ -100,6 +107,12 @@ async def through(connection: Connection, keys: Collection[Key]) -> dict[Key, Th
         (row[0], row[1]): Through(row[2] or "", row[5] or "", row[6], row[7], row[8])
         for row in rows
     }
+
+
+async def members_of(connection: Connection, keys: Collection[Key]) -> dict[Key, str]:
+    """The members of accounts; those that are erased are left out."""
+    rows = await connection.fetch(_MEMBERS, *_columns(keys))
+    return {(row[0], row[1]): row[2] for row in rows}
 
 
 async def recorded(
