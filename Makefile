@@ -84,9 +84,12 @@ record: venv ## Promise the contracts as they are now: later ones may not break 
 	$(BIN)/buf build --exclude-source-info -o $(RECORD)
 
 .PHONY: lock
-lock: venv ## Write requirements.lock from pyproject.toml. ARGS=--upgrade moves what is pinned.
+lock: venv ## Write requirements.lock, and the image's, from pyproject.toml. ARGS=--upgrade moves what is pinned.
 	$(BIN)/uv pip compile pyproject.toml --extra server --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet $(ARGS) -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -c requirements.lock \
+		-o deploy/requirements.lock
 
 .PHONY: bench
 bench: venv ## Measure this machine; writes docs/benchmarks.md.

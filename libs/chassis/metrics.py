@@ -68,13 +68,13 @@ class MethodMeter:
 
 
 class MetricsEndpoint:
-    """Serves `/metrics` on a loopback port, in a thread of its own."""
+    """Serves `/metrics`, in a thread of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         """Listen on `port`; 0 takes a free one."""
         self._server: WSGIServer
         self._thread: threading.Thread
-        self._server, self._thread = start_http_server(port, "127.0.0.1", REGISTRY)
+        self._server, self._thread = start_http_server(port, host, REGISTRY)
         self.port: int = self._server.server_port
 
     def close(self) -> None:

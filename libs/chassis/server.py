@@ -93,7 +93,9 @@ class Server:
         for service in (*names, *self._health_names):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         if self._settings.metrics_port is not None:
-            self._metrics = MetricsEndpoint(self._settings.metrics_port)
+            self._metrics = MetricsEndpoint(
+                self._settings.metrics_port, self._settings.metrics_host
+            )
             self.metrics_port = self._metrics.port
         await server.start()
 

@@ -63,7 +63,10 @@ class ServiceSettings(BaseSettings):
     """How often an idle connection is probed."""
 
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
-    """Loopback port of the Prometheus endpoint; none where unset, a free one where 0."""
+    """Port of the Prometheus endpoint; none where unset, a free one where 0."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address that the Prometheus endpoint listens on. Anybody who reaches it may read it."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe level that is written."""
