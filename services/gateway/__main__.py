@@ -19,9 +19,10 @@ from chassis.server import PortTaken, Server, build_server
 from loyalty.gateway.v1.credential_pb2_grpc import add_CredentialServiceServicer_to_server
 from loyalty.gateway.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_server
 from services.gateway.domain.quota import Quota
-from services.gateway.http.app import Gateway, Limits, retried_methods
+from services.gateway.http.app import Application, Gateway, Limits, retried_methods
 from services.gateway.http.catalogue import EXPOSED, OWN
 from services.gateway.http.comments import comments
+from services.gateway.http.cors import with_cors
 from services.gateway.http.openapi import describe
 from services.gateway.http.pages import openapi_bytes, pages
 from services.gateway.http.routes import routes_of
@@ -151,7 +152,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Ports]:
         grpc_port = await server.start()
         channels.open(OWN, _own_address(settings.host, grpc_port))
         gateway = build_http(settings, channels, credentials)
-        http = _HttpServer(_config(gateway, settings))
+        application = with_cors(gateway, settings.allowed_origins())
+        http = _HttpServer(_config(application, settings))
         task = asyncio.create_task(http.serve(sockets=[listener]))
         try:
             yield Ports(http=listener.getsockname()[1], grpc=grpc_port)
@@ -172,7 +174,7 @@ def _own_address(host: str, port: int) -> str:
     return f"127.0.0.1:{port}"
 
 
-def _config(application: Gateway, settings: GatewaySettings) -> uvicorn.Config:
+def _config(application: Application, settings: GatewaySettings) -> uvicorn.Config:
     return uvicorn.Config(
         cast("Any", application),
         loop="none",

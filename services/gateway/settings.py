@@ -1,10 +1,14 @@
 """Settings of the gateway, read once from the environment."""
 
+import re
 from pathlib import Path
+from typing import Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from chassis.settings import CallsLedger, CallsTiers
+
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
 class GatewaySettings(CallsLedger, CallsTiers):
@@ -55,8 +59,28 @@ class GatewaySettings(CallsLedger, CallsTiers):
     body_bytes_max: int = Field(default=4 * 1024 * 1024, ge=1024)
     """The largest body that is read."""
 
+    cors_origins: str = ""
+    """Origins, separated by commas, whose pages may call from a browser, such as
+    `https://shop.example`; `*` alone is any; none where empty.
+    """
+
     channels_each: int = Field(default=2, ge=1, le=64)
     """Connections to each service."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, text: str) -> str:
+        for each in _split(text):
+            if not _ORIGIN.fullmatch(each) and text.strip() != "*":
+                raise ValueError(
+                    f"{each!r} is no origin: a scheme and a host, such as https://shop.example,"
+                    " or * alone"
+                )
+        return text
+
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins whose pages may call."""
+        return _split(self.cors_origins)
 
     def targets(self) -> dict[str, str]:
         """The addresses of the other services, by name."""
@@ -66,3 +90,7 @@ class GatewaySettings(CallsLedger, CallsTiers):
             "tiers": self.tiers_target(),
             "audience": self.audience_address or f"127.0.0.1:{self.audience_port}",
         }
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (each.strip() for each in text.split(","))))
