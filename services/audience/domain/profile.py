@@ -12,6 +12,7 @@ class Kind(Enum):
     ENROLLED = auto()
     EARNED = auto()
     REDEEMED = auto()
+    EARNING_REVERSED = auto()
     OTHER = auto()
 
 
@@ -86,6 +87,8 @@ def apply_posting(profile: Profile, posting: Posting) -> Profile:
 
     Raises EntriesMissing where the posting does not follow the entries applied so far.
     """
+    if _begins_anew(profile, posting.lines):
+        profile = Profile()
     lines = [line for line in posting.lines if line.sequence > profile.sequence]
     if not lines:
         return profile
@@ -104,7 +107,19 @@ def apply_posting(profile: Profile, posting: Posting) -> Profile:
         if line.currency:
             before = holdings.get(line.currency, NOTHING)
             gained = line.points if line.kind is Kind.EARNED else 0
+            lost = -line.points if line.kind is Kind.EARNING_REVERSED else 0
             holdings[line.currency] = Holding(
-                line.available, line.balance, before.earned + gained, before.net + gained
+                line.available, line.balance, before.earned + gained, before.net + gained - lost
             )
     return Profile(lines[-1].sequence, holdings, profile.tier, last_activity, enrolled)
+
+
+def _begins_anew(profile: Profile, lines: Sequence[Line]) -> bool:
+    """Whether a history begins that is not the profile's: the id was erased and enrolled again."""
+    first = lines[0]
+    return (
+        first.sequence == 1
+        and profile.sequence > 0
+        and first.kind is Kind.ENROLLED
+        and first.effective_time != profile.enrol_time
+    )

@@ -26,6 +26,8 @@ _KINDS: Final[Mapping[int, Kind]] = {
     resources_pb2.Entry.ENROLLED: Kind.ENROLLED,
     resources_pb2.Entry.EARNED: Kind.EARNED,
     resources_pb2.Entry.REDEEMED: Kind.REDEEMED,
+    resources_pb2.Entry.CAPTURED: Kind.REDEEMED,
+    resources_pb2.Entry.EARNING_REVERSED: Kind.EARNING_REVERSED,
 }
 
 
@@ -100,10 +102,17 @@ def posting_facts(changes: Iterable[resources_pb2.Change]) -> list[PostingFact]:
         PostingFact(
             change.bucket,
             change.sequence,
-            _posting(change) if change.WhichOneof("fact") == "posting" else None,
+            _posting(change) if _account_member(change) else None,
         )
         for change in changes
     ]
+
+
+def _account_member(change: resources_pb2.Change) -> str:
+    """Whose account a posting landed in; empty for what is no posting, and for who was erased."""
+    if change.WhichOneof("fact") != "posting":
+        return ""
+    return change.posting.account_member or change.posting.member
 
 
 def _posting(change: resources_pb2.Change) -> Posting:
@@ -119,4 +128,4 @@ def _posting(change: resources_pb2.Change) -> Posting:
         )
         for entry in change.posting.entries
     ]
-    return Posting(change.organization, change.program, change.posting.member, lines)
+    return Posting(change.organization, change.program, _account_member(change), lines)

@@ -203,7 +203,8 @@ class Ledger:
             except grpc.aio.AioRpcError as error:
                 raise refusal_of_error(error, NAME) from error
             for account in answer.accounts:
-                found[account.member] = account.SerializeToString()
+                member = account.addressed_member or account.member
+                found[member] = account.SerializeToString()
         return found
 
 

@@ -78,21 +78,24 @@ def touch_of(change: resources_pb2.Change) -> Touch | None:
     if change.WhichOneof("fact") != "posting":
         return None
     posting = change.posting
+    # Tiers are counted where the points are: on the group of a member who belongs to one.
+    member = posting.account_member or posting.member
     counters: set[str] = set()
     enrolled = False
     for entry in posting.entries:
-        if entry.kind == _Kind.COUNTED:
+        if entry.kind in (_Kind.COUNTED, _Kind.COUNT_REVERSED):
             counters.add(entry.counter)
-        elif entry.kind == _Kind.EARNED:
+        elif entry.kind in (_Kind.EARNED, _Kind.EARNING_REVERSED):
             # Without a currency it is the default one's, whichever that is.
             counters |= {_POINTS_EARNED, f"{_POINTS_EARNED}:{entry.currency}"}
         elif entry.kind == _Kind.ENROLLED:
             enrolled = True
-    if not counters and not enrolled:
+    # Nobody stands behind what an erased member did.
+    if not member or not (counters or enrolled):
         return None
     return Touch(
         program=Program(change.organization, change.program),
-        member=posting.member,
+        member=member,
         time=posting.record_time.ToDatetime(tzinfo=UTC),
         enrolled=enrolled,
         counters=frozenset(counters),

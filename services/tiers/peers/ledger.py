@@ -87,7 +87,10 @@ class Ledger:
             program=program, members=members, windows=[_window(each, time) for each in windows]
         )
         answer = await _answer(self._accounts.BatchGetAccounts, request, credential)
-        return {each.member: _reading(each, windows) for each in answer.accounts}
+        return {
+            each.addressed_member or each.member: _reading(each, windows)
+            for each in answer.accounts
+        }
 
     async def counters(self, program: str) -> frozenset[str]:
         """The names of everything that a window of the program can sum. PROGRAM_NOT_FOUND."""
