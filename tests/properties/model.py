@@ -54,6 +54,9 @@ class Program(Transfers):
             return known
         before = self.accounts.get(command.member)
         working = {command.member: before.copy() if before else self._newcomer(command)}
+        for op in command.ops:
+            if isinstance(op, TransferPoints):
+                self.find(op.recipient)
         answer = self._apply(working, command)
         for account in working.values():
             self._settle(account)

@@ -1,5 +1,6 @@
 """What the reference model does with holds and pending points."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 
@@ -80,7 +81,7 @@ class Holds(Lots):
                 entry.sequence,
                 entry.currency,
                 taken,
-                entry.effective_time,
+                self.now,
                 deadline,
                 entry.draws,
             )
@@ -142,6 +143,8 @@ class Holds(Lots):
             raise Refused("NOTHING_PENDING")
         for lot in pending:
             self._activate_lot(account, lot, entry)
+        for currency in sorted({lot.currency for lot in pending}):
+            self._expire_returned(account, pending, replace(entry, currency=currency))
         for currency in sorted({lot.currency for lot in pending}):
             self._repay(account, currency, entry.effective_time, entry.request_id)
 

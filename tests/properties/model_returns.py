@@ -102,6 +102,8 @@ class Returns(Holds):
         entry.related, entry.reason = original.sequence, cause.reason
         if original.kind == "COUNTED":
             entry.kind, entry.counter = "COUNT_REVERSED", original.counter
+            # It counts when the other one did.
+            entry.effective_time = original.effective_time
             entry.counter_change = -points if original.counter_change > 0 else points
             self._enter(account, entry)
             return Reversal()
@@ -183,5 +185,6 @@ class Returns(Holds):
         for lot, points in pieces:
             lot.free += points
         entry.kind, entry.points = "REDEMPTION_RESTORED", sum(points for _, points in pieces)
+        entry.requested = entry.points
         entry.draws = tuple((lot.sequence, points) for lot, points in pieces)
         self._enter(account, entry, available=entry.points)

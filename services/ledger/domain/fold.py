@@ -65,10 +65,12 @@ class Fold:
         account = self.account
         sequence, digest = account.sequence, account.digest
         activity, due = account.last_activity_time, account.next_due_time
+        record_time = account.record_time
 
         def restore() -> None:
             account.sequence, account.digest = sequence, digest
             account.last_activity_time, account.next_due_time = activity, due
+            account.record_time = record_time
 
         self._undo = [restore]
 
