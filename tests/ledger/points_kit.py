@@ -53,9 +53,7 @@ class Points:
         other = Points(self.ledger, self.program, member)
         other.now = self.now
         await self.ledger.members.EnrolMember(
-            account_pb2.EnrolMemberRequest(
-                program=self.program, member=member, request_id="enrol"
-            )
+            account_pb2.EnrolMemberRequest(program=self.program, member=member, request_id="enrol")
         )
         return other
 
@@ -122,9 +120,7 @@ class Points:
     async def entries(self) -> list[Any]:
         """All entries, oldest first."""
         listed = await self.ledger.points.ListEntries(
-            ledger_pb2.ListEntriesRequest(
-                program=self.program, member=self.member, page_size=1_000
-            )
+            ledger_pb2.ListEntriesRequest(program=self.program, member=self.member, page_size=1_000)
         )
         return list(reversed(listed.entries))
 
