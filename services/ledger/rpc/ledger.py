@@ -1,6 +1,6 @@
 """`LedgerService`: moves points and answers what a member has, and why."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 
 from chassis.call import log_fields
@@ -12,7 +12,8 @@ from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.post import Written, batch_post, post
-from services.ledger.operations.read_account import read_accounts
+from services.ledger.operations.read_account import AccountRead, read_accounts
+from services.ledger.operations.read_as_of import AsOf, read_accounts_as_of
 from services.ledger.operations.read_history import (
     FIRST_PAGE,
     Member,
@@ -27,13 +28,20 @@ from services.ledger.rpc import translate
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller, found
 from services.ledger.rpc.holds import HoldServicer
+from services.ledger.rpc.named import given
 from services.ledger.rpc.quotes import QuoteServicer
 from services.ledger.rpc.reversals import ReversalServicer
+from services.ledger.rpc.statements import StatementServicer
 from services.ledger.rpc.transfers import TransferServicer
 
 
 class LedgerServicer(
-    HoldServicer, ReversalServicer, QuoteServicer, TransferServicer, LedgerServiceServicer
+    HoldServicer,
+    ReversalServicer,
+    QuoteServicer,
+    TransferServicer,
+    StatementServicer,
+    LedgerServiceServicer,
 ):
     """Translates, and decides nothing."""
 
@@ -118,32 +126,16 @@ class LedgerServicer(
     async def GetAccount(
         self, request: ledger_pb2.GetAccountRequest, context: Context
     ) -> resources_pb2.Account:
-        """Answer what a member has."""
-        windows = [translate.window(each) for each in request.windows]
-        reads = await read_accounts(
-            self._ledger,
-            current_caller().organization,
-            request.program,
-            [request.member],
-            windows,
-            own=request.own,
-        )
+        """Answer what a member has, or had."""
+        reads = await self._reads(request, [request.member])
         return translate.read_message(found(reads, request.member), request.program, request.member)
 
     async def BatchGetAccounts(
         self, request: ledger_pb2.BatchGetAccountsRequest, context: Context
     ) -> ledger_pb2.BatchGetAccountsResponse:
-        """Answer what many members have."""
-        windows = [translate.window(each) for each in request.windows]
+        """Answer what many members have, or had."""
         members = list(dict.fromkeys(request.members))
-        reads = await read_accounts(
-            self._ledger,
-            current_caller().organization,
-            request.program,
-            members,
-            windows,
-            own=request.own,
-        )
+        reads = await self._reads(request, members)
         return ledger_pb2.BatchGetAccountsResponse(
             accounts=[
                 translate.read_message(reads[member], request.program, member)
@@ -151,6 +143,22 @@ class LedgerServicer(
                 if member in reads
             ],
             missing=[member for member in members if member not in reads],
+        )
+
+    async def _reads(
+        self,
+        request: ledger_pb2.GetAccountRequest | ledger_pb2.BatchGetAccountsRequest,
+        members: Sequence[str],
+    ) -> Mapping[str, AccountRead]:
+        windows = [translate.window(each) for each in request.windows]
+        organization = current_caller().organization
+        if not request.HasField("as_of"):
+            return await read_accounts(
+                self._ledger, organization, request.program, members, windows, own=request.own
+            )
+        instant = AsOf(given(request.as_of, "effective_time"), given(request.as_of, "record_time"))
+        return await read_accounts_as_of(
+            self._ledger, organization, request.program, members, instant, windows, own=request.own
         )
 
     async def GetPosting(

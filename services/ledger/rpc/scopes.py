@@ -25,6 +25,7 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
         "GetAccount": Scope("ledger:read", member=True),
         "BatchGetAccounts": Scope("ledger:read"),
         "GetPosting": Scope("ledger:read"),
+        "GetStatement": Scope("ledger:read", member=True),
         "ListEntries": Scope("ledger:read", member=True),
         "ListLots": Scope("ledger:read"),
         "ListExpirations": Scope("ledger:read", member=True),

@@ -207,7 +207,7 @@ async def read_postings(
         posting = by_place[key[0], sequence]
         posting.entries.append(entry)
         _name_lots(posting, key, entry, ids)
-    await _name_others(connection, by_place.values())
+    await name_others(connection, by_place.values())
     return found
 
 
@@ -225,8 +225,11 @@ async def read_sides(
     return sides
 
 
-async def _name_others(connection: Connection, postings: Iterable[Posting]) -> None:
-    """Say whom postings and their entries name, and the ids of postings that belong with them."""
+async def name_others(connection: Connection, postings: Iterable[Posting]) -> None:
+    """Say whom postings and their entries name, and the ids of postings that belong with them.
+
+    Only entries that the postings hold are looked at; the posting's `member` is set before.
+    """
     named: list[tuple[Posting, Key]] = []
     peers: list[tuple[Posting, tuple[int, int]]] = []
     for posting in postings:
@@ -269,7 +272,7 @@ async def page_of_entries(
         _name_lots(stored.posting, key, stored.entry, ids)
         # Its only entry here; the posting says whom it names.
         stored.posting.entries.append(stored.entry)
-    await _name_others(connection, [stored.posting for stored in result])
+    await name_others(connection, [stored.posting for stored in result])
     return result
 
 
