@@ -19,6 +19,8 @@ from loyalty.ledger.v1 import (
 )
 
 FILES = (ledger_pb2, program_pb2, account_pb2, proof_pb2, clock_pb2)
+# Frozen by and by; whoever is called otherwise is not.
+COLD = "cold"
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 
 _numbers = count()
@@ -190,6 +192,26 @@ VALID: dict[str, Make] = {
     "RedeemAcrossPrograms": lambda p, m: ledger_pb2.RedeemAcrossProgramsRequest(
         **_to(p, m), points=1, programs=[p]
     ),
+    "CreateHold": lambda p, m: ledger_pb2.CreateHoldRequest(**_to(p, m), points=1),
+    "CaptureHold": lambda p, m: ledger_pb2.CaptureHoldRequest(**_to(p, m), hold=NOWHERE, points=1),
+    "ReleaseHold": lambda p, m: ledger_pb2.ReleaseHoldRequest(**_to(p, m), hold=NOWHERE),
+    "GetHold": lambda p, m: ledger_pb2.GetHoldRequest(program=p, hold=NOWHERE),
+    "ListHolds": lambda p, m: ledger_pb2.ListHoldsRequest(
+        program=p, member=m, page_size=3, include_closed=True
+    ),
+    "ActivatePending": lambda p, m: ledger_pb2.ActivatePendingRequest(
+        **_to(p, m), posting=NOWHERE, lot=NOWHERE
+    ),
+    "ReversePosting": lambda p, m: ledger_pb2.ReversePostingRequest(
+        **_to(p, m),
+        posting=NOWHERE,
+        parts=[ledger_pb2.ReversalPart(entry=1, points=1)],
+        cause=ledger_pb2.ReversePostingRequest.REWARD_FAILED,
+        reason="out of stock",
+    ),
+    "QuoteRedemption": lambda p, m: ledger_pb2.QuoteRedemptionRequest(
+        program=p, member=m, points=3
+    ),
     "GetAccount": lambda p, m: ledger_pb2.GetAccountRequest(
         program=p, member=m, windows=[_window()]
     ),
@@ -256,6 +278,12 @@ VALID: dict[str, Make] = {
     # Of somebody unknown: whoever is erased is missed by the requests that follow.
     "EraseMember": lambda p, m: account_pb2.EraseMemberRequest(
         program=p, member=fresh("m"), request_id="erase", write_off=True, reason="asked for"
+    ),
+    "FreezeMember": lambda p, m: account_pb2.FreezeMemberRequest(
+        **_to(p, COLD), reason="a complaint"
+    ),
+    "UnfreezeMember": lambda p, m: account_pb2.UnfreezeMemberRequest(
+        **_to(p, m), reason="all is well"
     ),
     "GetMember": lambda p, m: account_pb2.GetMemberRequest(program=p, member=m),
     "ListMembers": lambda p, m: account_pb2.ListMembersRequest(program=p, page_size=3),

@@ -19,7 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from loyalty.errors.v1 import errors_pb2
 from loyalty.ledger.v1 import ledger_pb2, program_pb2
 from testkit.postgres import TestPostgres
-from tests.fuzz.ledger_requests import VALID, fresh, methods, path
+from tests.fuzz.ledger_requests import COLD, VALID, fresh, methods, path
 from tests.fuzz.mutants import garbage, mutants
 from tests.properties.driver import Ledger, status_of
 from tests.properties.effort import LONG, SEED
@@ -37,10 +37,16 @@ CHANGE_PROGRAMS = {
 }
 # Valid requests that ask for something that is not there.
 NOT_THERE = {
+    "ActivatePending": "POSTING_NOT_FOUND",
+    "CaptureHold": "HOLD_NOT_FOUND",
     "EraseMember": "MEMBER_NOT_FOUND",
     "GetCheckpoint": "CHECKPOINT_NOT_FOUND",
+    "GetHold": "HOLD_NOT_FOUND",
     "GetPosting": "POSTING_NOT_FOUND",
     "LookupMember": "MEMBER_NOT_FOUND",
+    "ReleaseHold": "HOLD_NOT_FOUND",
+    "ReversePosting": "POSTING_NOT_FOUND",
+    "UnfreezeMember": "MEMBER_NOT_FROZEN",
 }
 METHODS = {path(method): method for method in methods()}
 MUTANTS_MAX = 100_000 if LONG else 250
@@ -120,15 +126,17 @@ def furnish(target: Target, program: str, start: Timestamp) -> None:
     request.settings.program.auto_enrol = True
     request.settings.program.time_zone = "Pacific/Apia"
     request.settings.currencies.alternate = True
+    request.settings.points.pending_conversion = True
     ledger = target.ledger
     ledger.call(ledger.programs.CreateProgram, request)
     for counter in ("visits", "unmoved"):
         made = program_pb2.CreateCounterRequest(program=program, counter_id=counter)
         ledger.call(ledger.programs.CreateCounter, made)
-    earning = ledger_pb2.EarnRequest(
-        program=program, member=target.member, request_id=fresh("r"), points=10**6
-    )
-    ledger.call(ledger.ledger.Earn, earning)
+    for member in (target.member, COLD):
+        earning = ledger_pb2.EarnRequest(
+            program=program, member=member, request_id=fresh("r"), points=10**6
+        )
+        ledger.call(ledger.ledger.Earn, earning)
 
 
 def assert_unharmed(target: Target) -> None:
