@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from services.ledger.domain.account import AccountKey, Entry, HoldState, Lot
+from services.ledger.domain.account import AccountKey, AccountKind, Entry, HoldState, Lot
 from services.ledger.domain.counters import Window
+from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave
 from services.ledger.domain.identifiers import Identifier
 
 
@@ -182,6 +183,32 @@ class MergeMembers:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CreateGroup:
+    """Open an account that members share."""
+
+    kind: AccountKind
+    display_name: str
+    rules: GroupRules
+
+
+@dataclass(frozen=True, slots=True)
+class AddGroupMember:
+    """Let the member join a group; unset means the group's own rule."""
+
+    group: str
+    role: str = ""
+    on_join: OnJoin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGroupMember:
+    """Let the member leave its group; unset means the group's own rule."""
+
+    group: str
+    on_leave: OnLeave | None = None
+
+
 Operation = (
     Earn
     | Redeem
@@ -199,6 +226,9 @@ Operation = (
     | Unfreeze
     | TransferPoints
     | MergeMembers
+    | CreateGroup
+    | AddGroupMember
+    | RemoveGroupMember
 )
 
 
@@ -252,7 +282,7 @@ class Command:
 
     def enrols(self) -> bool:
         """Whether opening the account is what it asks for."""
-        return isinstance(self.operations[0], (Enrol, Import))
+        return isinstance(self.operations[0], (Enrol, Import, CreateGroup))
 
     def identifiers(self) -> tuple[Identifier, ...]:
         """What it says that its member is found by."""
@@ -263,6 +293,10 @@ class Command:
         """The billing day that it sets; 0 for none."""
         first = self.operations[0]
         return first.billing_day if isinstance(first, (Enrol, Import)) else 0
+
+    def stays(self) -> bool:
+        """Whether it is about the member's own account, though a group pools it."""
+        return isinstance(self.operations[0], (Freeze, Unfreeze, WriteOff))
 
     def unlocks(self) -> bool:
         """Whether a frozen member may be given it: a person can always be erased, and unfrozen."""

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from services.ledger.domain.account import AccountKind
-from services.ledger.domain.permissions import Permission
+
+
+class Permission(IntEnum):
+    """What a role in a group allows; the numbers of the contract."""
+
+    REDEEM = 1
+    TRANSFER = 2
+    MANAGE = 3
 
 
 class OnJoin(IntEnum):

@@ -86,11 +86,12 @@ def _merge(pair: Pair, reason: str | None) -> None:
         if draws:
             give_away(old, Kind.MOVED_OUT, currency, draws, to)
             receive(new, Kind.MOVED_IN, old, draws, by)
-        _move_debt(old, new, currency, to, by)
+        move_debt(old, new, currency, to, by)
     _move_counters(pair, by)
 
 
-def _move_debt(old: Fold, new: Fold, currency: int, to: AccountKey, by: AccountKey) -> None:
+def move_debt(old: Fold, new: Fold, currency: int, to: AccountKey, by: AccountKey) -> None:
+    """Move what is owed, and repay it with what the other account has."""
     points = old.account.balance(currency).debt
     if not points:
         return

@@ -1,19 +1,11 @@
 """Whose command lands in an account of another member, and what it may do there."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 from services.ledger.domain.account import AccountKey
 from services.ledger.domain.commands import CreateHold, Operation, Redeem, TransferPoints
+from services.ledger.domain.groups import Permission
 from services.ledger.domain.refusals import PermissionMissing
-
-
-class Permission(IntEnum):
-    """What a role in a group allows; the numbers of the contract."""
-
-    REDEEM = 1
-    TRANSFER = 2
-    MANAGE = 3
 
 
 @dataclass(frozen=True, slots=True)

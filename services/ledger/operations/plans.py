@@ -35,7 +35,7 @@ class Parties:
     addressing: Addressing
     folds: Mapping[Key, Fold]
     loaded: dict[Key, Loaded]
-    land: Callable[[Key, Name], Party]
+    land: Callable[..., Party]
     settle: Callable[[Fold], int]
 
     def find(self, name: Name) -> Party | None:

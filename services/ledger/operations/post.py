@@ -99,6 +99,7 @@ async def _post(
             command=command,
             name=name(command.organization, command.member, identity.key),
             view=view,
+            stay=command.stays(),
         )
         for command in commands
     ]

@@ -130,6 +130,8 @@ async def account_key(
 async def read_views(context: LedgerContext, keys: Sequence[Key]) -> dict[Key, AccountView]:
     """Accounts as they are now, with everything due posted."""
     reads = await _settled_reads(context, set(keys), ())
+    if any(read.view.group_key for read in reads.values()):
+        await _follow(context, reads, {key: key for key in reads}, (), own=True)
     return {key: read.view for key, read in reads.items()}
 
 

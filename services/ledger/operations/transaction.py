@@ -1,6 +1,7 @@
 """One lane transaction: address, lock, load, fold, save, commit; only then are callers answered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kernel import ids
 from kernel.refusals import MemberNotFound, Refusal
@@ -228,6 +229,8 @@ class Transaction:
         viewed = item.plan.viewed(self._parties()) if item.plan is not None else None
         shown = fold if viewed is None else viewed
         view = view_of(shown.account, shown.now, shown.policy.revision) if item.view else None
+        if view is not None and view.group_key in self._folds:
+            view = replace(view, group=self._folds[view.group_key].account.member)
         return Applied(
             posting,
             view,

@@ -1,14 +1,15 @@
 """Groups and fleets, and who belongs to them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+import asyncpg
+
 from services.ledger.domain.account import AccountKind
-from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave
-from services.ledger.domain.permissions import Permission
+from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave, Permission
 from services.ledger.store.accounts import Key
 from services.ledger.store.programs import Connection
 
@@ -25,6 +26,69 @@ class Pool:
     rules: GroupRules
     create_time: datetime
 
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A member's time in a group; `contributed` is by currency number."""
+
+    member: str
+    account: Key
+    role: str
+    join_time: datetime
+    leave_time: datetime | None
+    contributed: tuple[int, ...]
+
+
+_COLUMNS = "bucket, account, program, id, kind, display_name, rules, create_time"
+
+_CREATE = f"""
+INSERT INTO pool ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8)
+"""
+
+_KIND = "UPDATE account SET kind = $3 WHERE bucket = $1 AND id = $2"
+
+_FIND = f"SELECT {_COLUMNS} FROM pool WHERE bucket = $1 AND account = $2"
+
+_UPDATE = f"""
+UPDATE pool SET display_name = $3, rules = $4::jsonb WHERE bucket = $1 AND account = $2
+RETURNING {_COLUMNS}
+"""
+
+_LIST = f"SELECT {_COLUMNS} FROM pool WHERE program = $1 AND id > $2 ORDER BY id LIMIT $3"
+
+_JOIN = """
+INSERT INTO pool_member (
+    bucket, account, member_bucket, member_account, role, join_time, contributed
+) VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+_LEAVE = """
+UPDATE pool_member SET leave_time = $3, took_share = $4
+WHERE member_bucket = $1 AND member_account = $2 AND leave_time IS NULL
+"""
+
+_NOW_IN = """
+SELECT p.id FROM pool_member m JOIN pool p ON p.bucket = m.bucket AND p.account = m.account
+WHERE m.member_bucket = $1 AND m.member_account = $2 AND m.leave_time IS NULL
+"""
+
+# Who took a share took its contribution along.
+_SHARES = """
+SELECT m.member_bucket = $3 AND m.member_account = $4 AND m.leave_time IS NULL, m.contributed
+FROM pool_member m WHERE m.bucket = $1 AND m.account = $2 AND NOT m.took_share
+"""
+
+_STAYS = """
+SELECT coalesce(d.member, ''), m.member_bucket, m.member_account, m.role, m.join_time, m.leave_time,
+    m.contributed
+FROM pool_member m
+JOIN account a ON a.bucket = m.member_bucket AND a.id = m.member_account
+LEFT JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+WHERE m.bucket = $1 AND m.account = $2 AND ($3 OR m.leave_time IS NULL)
+    AND (m.join_time, m.member_account) > ($4, $5)
+ORDER BY m.join_time, m.member_account
+LIMIT $6
+"""
 
 _CONTRIBUTE = """
 UPDATE pool_member m SET contributed = k.contributed::bigint[]
@@ -69,3 +133,90 @@ async def contribute(connection: Connection, contributed: Mapping[Key, list[int]
         [account for _, account in contributed],
         ["{" + ",".join(map(str, numbers)) + "}" for numbers in contributed.values()],
     )
+
+
+def _pool(row: asyncpg.Record) -> Pool:
+    return Pool(
+        key=(row[0], row[1]),
+        program=row[2],
+        id=row[3],
+        kind=AccountKind(row[4]),
+        display_name=row[5],
+        rules=rules_from_json(row[6]),
+        create_time=row[7],
+    )
+
+
+async def create(connection: Connection, pool: Pool) -> None:
+    """Make an account, which is locked, that of a group."""
+    rules = rules_to_json(pool.rules)
+    await connection.execute(_KIND, *pool.key, pool.kind)
+    await connection.execute(
+        _CREATE, *pool.key, pool.program, pool.id, pool.kind, pool.display_name, rules,
+        pool.create_time,
+    )  # fmt: skip
+
+
+async def find(connection: Connection, key: Key) -> Pool | None:
+    """The group that has an account, if it is one's."""
+    row = await connection.fetchrow(_FIND, *key)
+    return None if row is None else _pool(row)
+
+
+async def update(connection: Connection, key: Key, display_name: str, rules: GroupRules) -> Pool:
+    """Change a group; answers it as it is then."""
+    row = await connection.fetchrow(_UPDATE, *key, display_name, rules_to_json(rules))
+    assert row is not None
+    return _pool(row)
+
+
+async def page(connection: Connection, program: int, after: str, limit: int) -> list[Pool]:
+    """At most `limit` groups of a program with greater ids, in order."""
+    return [_pool(row) for row in await connection.fetch(_LIST, program, after, limit)]
+
+
+async def join(
+    connection: Connection,
+    group: Key,
+    member: Key,
+    role: str,
+    join_time: datetime,
+    brought: Sequence[int],
+) -> None:
+    """Begin a stay; both accounts are locked."""
+    await connection.execute(_JOIN, *group, *member, role, join_time, list(brought))
+
+
+async def leave(
+    connection: Connection, member: Key, leave_time: datetime, *, took_share: bool
+) -> None:
+    """End a member's stay; both accounts are locked."""
+    await connection.execute(_LEAVE, *member, leave_time, took_share)
+
+
+async def group_of(connection: Connection, member: Key) -> str | None:
+    """The group that an account's member belongs to."""
+    group: str | None = await connection.fetchval(_NOW_IN, *member)
+    return group
+
+
+async def shares(connection: Connection, group: Key, member: Key) -> dict[int, tuple[int, int]]:
+    """What a member contributed to what is there, and what all did, by currency number.
+
+    Who reversed more than it gave contributed nothing.
+    """
+    shares: dict[int, tuple[int, int]] = {}
+    for mine, contributed in await connection.fetch(_SHARES, *group, *member):
+        for currency, points in enumerate(contributed):
+            own, everyone = shares.get(currency, (0, 0))
+            given = max(0, points)
+            shares[currency] = (own + given if mine else own, everyone + given)
+    return shares
+
+
+async def stays(
+    connection: Connection, group: Key, after: tuple[datetime, int], limit: int, *, former: bool
+) -> list[Stay]:
+    """At most `limit` stays after one, in the order of joining."""
+    rows = await connection.fetch(_STAYS, *group, former, *after, limit)
+    return [Stay(row[0], (row[1], row[2]), row[3], row[4], row[5], tuple(row[6])) for row in rows]

@@ -31,7 +31,10 @@ STATEMENTS = (
     "CREATE INDEX account_link ON account (link_bucket, link_account) WHERE link IS NOT NULL",
     # A merged person: accounts that it has none of are those of the person it was merged into.
     "ALTER TABLE directory ADD COLUMN into_bucket integer, ADD COLUMN into_person bigint",
-    "CREATE INDEX directory_into ON directory (into_bucket, into_person) WHERE into_person IS NOT NULL",
+    """
+    CREATE INDEX directory_into ON directory (into_bucket, into_person)
+    WHERE into_person IS NOT NULL
+    """,
     # `expired` and `repaid`: points of the lot that expired, and that repaid debt. `claim`: points
     # of a reversed earning that could not be taken. `noticed_time`: the expiry that the member was
     # told of. The terms of expiry are kept while a lot is pending. `origin_*`: the lot that this
@@ -82,7 +85,8 @@ STATEMENTS = (
     WHERE request_id IS NOT NULL AND addressee IS NULL
     """,
     """
-    CREATE INDEX posting_addressee ON posting (bucket, account, addressee_bucket, addressee, sequence)
+    CREATE INDEX posting_addressee
+    ON posting (bucket, account, addressee_bucket, addressee, sequence)
     WHERE addressee IS NOT NULL
     """,
     """
@@ -164,7 +168,8 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX pool_program ON pool (program, id)",
-    # Who belongs or belonged to a group: one row a stay. `contributed` is by currency number.
+    # Who belongs or belonged to a group: one row a stay. `contributed` is by currency number; with
+    # `took_share` it left with its part.
     """
     CREATE TABLE pool_member (
         bucket integer NOT NULL,
@@ -175,6 +180,7 @@ STATEMENTS = (
         join_time timestamptz NOT NULL,
         leave_time timestamptz,
         contributed bigint[] NOT NULL,
+        took_share boolean NOT NULL DEFAULT false,
         PRIMARY KEY (bucket, account, member_bucket, member_account, join_time)
     )
     """,
