@@ -299,8 +299,11 @@ class Command:
         return isinstance(self.operations[0], (Freeze, Unfreeze, WriteOff))
 
     def unlocks(self) -> bool:
-        """Whether a frozen member may be given it: a person can always be erased, and unfrozen."""
-        return isinstance(self.operations[0], (WriteOff, Unfreeze))
+        """Whether a frozen member may be given it: a person can always be erased, and unfrozen.
+
+        Whoever is enrolled again is told that, frozen or not.
+        """
+        return isinstance(self.operations[0], (WriteOff, Unfreeze, Enrol))
 
 
 _RARE = frozenset({CreateHold, CaptureHold, ReleaseHold, ActivatePending, Reverse})
