@@ -66,8 +66,11 @@ async def page_of_statement(
     currencies = range(len(policy.currencies)) if number is None else [number]
     key = view.key
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        first = await statements.entries_before(connection, key, query.start, view.sequence)
-        last = await statements.entries_before(connection, key, query.end, view.sequence)
+        first, last = 0, view.sequence
+        if query.start is not None:
+            first = await statements.entries_before(connection, key, query.start, last)
+        if query.end is not None:
+            last = await statements.entries_before(connection, key, query.end, last)
         found = await statements.lines(
             connection, key, max(after, first), last, Lines(number, addressee), size + 1
         )

@@ -44,15 +44,11 @@ class Lines:
     addressee: Key | None
 
 
-async def entries_before(
-    connection: Connection, key: Key, instant: datetime | None, count: int
-) -> int:
-    """How many of the account's `count` entries were recorded before an instant (None: all).
+async def entries_before(connection: Connection, key: Key, instant: datetime, count: int) -> int:
+    """How many of the account's `count` entries were recorded before an instant.
 
     Record times of an account never go back, so that they can be searched like a dictionary.
     """
-    if instant is None:
-        return count
     low, high = 0, count
     while low < high:
         middle = (low + high + 1) // 2
