@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 from services.ledger.domain.account import Account, Entry, Kind, Posting
 from services.ledger.domain.commands import (
@@ -13,7 +14,14 @@ from services.ledger.domain.commands import (
     ReleaseHold,
     Reverse,
 )
-from services.ledger.domain.config import CounterConfig, CurrencyConfig, ProgramConfig
+from services.ledger.domain.config import (
+    CounterConfig,
+    CurrencyConfig,
+    Expiry,
+    ExpiryKind,
+    ProgramConfig,
+    ReturnsPolicy,
+)
 from services.ledger.domain.decide import check_preconditions, decide
 from services.ledger.domain.digest import first_digest
 from services.ledger.domain.fold import Fold
@@ -23,6 +31,14 @@ from services.ledger.domain.verify import Finding, Verifier
 
 BUCKET, ACCOUNT = 3, 77
 KEY = (BUCKET, ACCOUNT)
+
+TEN = Expiry("ten", ExpiryKind.FIXED, days=10)
+NEVER = Expiry("never", ExpiryKind.NONE)
+STRATEGIES: dict[str, Any] = {"expiry": (NEVER, TEN)}
+WITHIN: dict[str, Any] = {"returns_policy": ReturnsPolicy.WITHIN_BALANCE}
+OWN: dict[str, Any] = {"returns_policy": ReturnsPolicy.OWN_LOTS_ONLY}
+DEBT: dict[str, Any] = {"returns_policy": ReturnsPolicy.ALLOW_DEBT}
+POLICIES = {"within balance": WITHIN, "own lots only": OWN, "allow debt": DEBT}
 
 
 def at(text: str) -> datetime:

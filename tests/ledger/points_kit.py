@@ -72,43 +72,45 @@ class Points:
     async def earn(self, points: int, **more: Any) -> Any:
         """Earn."""
         return await self.ledger.points.Earn(
-            ledger_pb2.EarnRequest(**self.common(), points=points, **more)
+            ledger_pb2.EarnRequest(**{**self.common(), "points": points, **more})
         )
 
     async def redeem(self, points: int, **more: Any) -> Any:
         """Redeem."""
         return await self.ledger.points.Redeem(
-            ledger_pb2.RedeemRequest(**self.common(), points=points, **more)
+            ledger_pb2.RedeemRequest(**{**self.common(), "points": points, **more})
         )
 
     async def hold(self, points: int, request_id: str = "", **more: Any) -> Any:
         """Set points aside."""
         return await self.ledger.points.CreateHold(
-            ledger_pb2.CreateHoldRequest(**self.common(request_id), points=points, **more)
+            ledger_pb2.CreateHoldRequest(**{**self.common(request_id), "points": points, **more})
         )
 
     async def capture(self, hold: str, request_id: str = "", **more: Any) -> Any:
         """Redeem held points."""
         return await self.ledger.points.CaptureHold(
-            ledger_pb2.CaptureHoldRequest(**self.common(request_id), hold=hold, **more)
+            ledger_pb2.CaptureHoldRequest(**{**self.common(request_id), "hold": hold, **more})
         )
 
     async def release(self, hold: str, request_id: str = "", **more: Any) -> Any:
         """Give held points back."""
         return await self.ledger.points.ReleaseHold(
-            ledger_pb2.ReleaseHoldRequest(**self.common(request_id), hold=hold, **more)
+            ledger_pb2.ReleaseHoldRequest(**{**self.common(request_id), "hold": hold, **more})
         )
 
     async def reverse(self, posting: str, request_id: str = "", **more: Any) -> Any:
         """Reverse a posting."""
         return await self.ledger.points.ReversePosting(
-            ledger_pb2.ReversePostingRequest(**self.common(request_id), posting=posting, **more)
+            ledger_pb2.ReversePostingRequest(
+                **{**self.common(request_id), "posting": posting, **more}
+            )
         )
 
     async def activate(self, request_id: str = "", **more: Any) -> Any:
         """Mature pending points."""
         return await self.ledger.points.ActivatePending(
-            ledger_pb2.ActivatePendingRequest(**self.common(request_id), **more)
+            ledger_pb2.ActivatePendingRequest(**{**self.common(request_id), **more})
         )
 
     async def account(self) -> Any:
