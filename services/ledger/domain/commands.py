@@ -13,13 +13,17 @@ from services.ledger.domain.identifiers import Identifier
 
 @dataclass(frozen=True, slots=True)
 class Earn:
-    """Give points. Empty names mean the defaults; `source` is kept as it is and never read."""
+    """Give points. Empty names mean the defaults; `source` is kept as it is and never read.
+
+    `bare_source` is the source without the value behind the points, kept where that is not to be.
+    """
 
     points: int
     currency: str = ""
     expiry: str = ""
     mature_time: datetime | None = None
     source: bytes | None = None
+    bare_source: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

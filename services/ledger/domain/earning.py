@@ -43,9 +43,11 @@ def earn(fold: Fold, operation: Earn) -> None:
         fold.count(-1 - currency.number, effective_time, points)
     fold.active(effective_time)
     mature_time = max(operation.mature_time or effective_time, effective_time)
+    captured = policy.config.capture_source_value
+    source = operation.source if captured else operation.bare_source
     lot = credit(
         fold, currency, expiry, points, mature_time, Kind.EARNED, requested=operation.points,
-        forfeits=forfeits, source=operation.source,
+        forfeits=forfeits, source=source,
     )  # fmt: skip
     if lot is not None:
         come_in(fold, lot)

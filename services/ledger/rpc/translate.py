@@ -99,10 +99,8 @@ def operation(message: ledger_pb2.Operation, currency: str) -> Operation:
     if kind == "earn":
         earn = message.earn
         mature = instant(earn.mature_time) if earn.HasField("mature_time") else None
-        source = (
-            earn.source.SerializeToString(deterministic=True) if earn.HasField("source") else None
-        )
-        return Earn(earn.points, earn.currency or currency, earn.expiry, mature, source)
+        source, bare = _sources(earn.source) if earn.HasField("source") else (None, None)
+        return Earn(earn.points, earn.currency or currency, earn.expiry, mature, source, bare)
     if kind == "redeem":
         redeem = message.redeem
         return Redeem(redeem.points, redeem.currency or currency, redeem.allow_partial)
@@ -116,6 +114,17 @@ def operation(message: ledger_pb2.Operation, currency: str) -> Operation:
             expiry=adjust.expiry,
         )
     return Count(message.count.counter, message.count.value)
+
+
+def _sources(source: resources_pb2.Source) -> tuple[bytes, bytes]:
+    """What points were given for: in full, and without the value behind them."""
+    whole = source.SerializeToString(deterministic=True)
+    if not (source.HasField("value") or source.rate or source.excluded):
+        return whole, whole
+    bare = resources_pb2.Source(
+        event=source.event, rule=source.rule, rounding=source.rounding, ruleset=source.ruleset
+    )
+    return whole, bare.SerializeToString(deterministic=True)
 
 
 def earn_post(request: ledger_pb2.EarnRequest) -> ledger_pb2.PostRequest:
