@@ -18,7 +18,8 @@ _RETRY: Final = {
     "initialBackoff": "0.05s",
     "maxBackoff": "0.5s",
     "backoffMultiplier": 2.0,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # CANCELLED is what gRPC's server says to a call that reaches it while it shuts down.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 
@@ -28,7 +29,7 @@ def open_channel(
     """A connection of its own to a service, with this process's certificate where it has one.
 
     `retried` are the methods (`/package.Service/Method`) or whole services (`package.Service`) that
-    are called again, within their deadline, where the answer was UNAVAILABLE.
+    are called again, within their deadline, where a server was away or going.
     """
     options = _options(retried, settings.keepalive_seconds)
     credentials = channel_credentials(settings)

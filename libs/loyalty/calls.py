@@ -121,10 +121,11 @@ def fill_request_ids(request: Message, make: Callable[[], str]) -> None:
 class RetryPolicy:
     """How a call that may succeed later is sent again, within its deadline.
 
-    Retried are UNAVAILABLE (a server that restarts, a dependency that is down) and
-    RESOURCE_EXHAUSTED (too much load), after a wait that grows and is jittered by gRPC. It is safe
-    for writes because every write has a request id. While most calls fail, retries are throttled,
-    so that an overloaded server is not kept overloaded.
+    Retried are UNAVAILABLE (a server that restarts, a dependency that is down), RESOURCE_EXHAUSTED
+    (too much load) and CANCELLED (what gRPC's server says to a call that reaches it while it shuts
+    down; a call that its caller cancels is over), after a wait that grows and is jittered by gRPC.
+    It is safe for writes because every write has a request id. While most calls fail, retries are
+    throttled, so that an overloaded server is not kept overloaded.
     """
 
     attempts: int = 5
@@ -144,7 +145,7 @@ class RetryPolicy:
                 "initialBackoff": f"{self.initial_backoff_seconds}s",
                 "maxBackoff": f"{self.maximum_backoff_seconds}s",
                 "backoffMultiplier": self.multiplier,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
             }
             config["retryThrottling"] = {"maxTokens": 100, "tokenRatio": 0.5}
         return json.dumps(config)

@@ -89,7 +89,11 @@ def test_the_retry_policy_is_grpcs_service_config() -> None:
     (method,) = json.loads(RetryPolicy().service_config())["methodConfig"]
 
     assert method["name"] == [{}]
-    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]
+    assert method["retryPolicy"]["retryableStatusCodes"] == [
+        "UNAVAILABLE",
+        "RESOURCE_EXHAUSTED",
+        "CANCELLED",
+    ]
     assert "retryPolicy" not in RetryPolicy(attempts=1).service_config()
 
 

@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
@@ -29,10 +30,14 @@ def free_port() -> int:
 
 
 class Cluster:
-    """Processes of one ledger over one database, and credentials for them."""
+    """Processes of one ledger over one database, and credentials for them.
 
-    def __init__(self, database: TestDatabase) -> None:
+    `settings` are further variables of their environment.
+    """
+
+    def __init__(self, database: TestDatabase, settings: Mapping[str, str] | None = None) -> None:
         self.database = database
+        self.settings = dict(settings or {})
         self._folder = tempfile.TemporaryDirectory(prefix="loyalty-ledger-")
         self.folder = Path(self._folder.name)
         private, public = generate_keys()
@@ -84,6 +89,7 @@ class LedgerProcess:
             "LOYALTY_CHECKPOINT_KEY_PATH": str(cluster.folder / "checkpoint.key"),
             "LOYALTY_JWKS_PATH": str(cluster.folder / "jwks.json"),
             "LOYALTY_ACCESS_LOG_SAMPLE": "0",
+            **cluster.settings,
         }
         with self.log.open("ab") as output:
             self.process = start_child(

@@ -33,6 +33,8 @@ PASSING = frozenset(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.ABORTED,
+        # What gRPC's server says to a call that reaches it while it shuts down.
+        grpc.StatusCode.CANCELLED,
     }
 )
 Answer = TypeVar("Answer")
