@@ -1,0 +1,114 @@
+"""Whoever writes into the ledger's rows is found, and named by row."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from loyalty.ledger.v1 import resources_pb2
+from testkit.postgres import TestPostgres
+from tests.faults.tamper_kit import CHANGES, Column, Intruder, Story, intruding
+from tests.ledger.checkpoint_kit import keeping
+
+# Tables that name accounts and are no part of their history, and why.
+OTHER_TABLES = {
+    "pool": "what a group is called and allows; changed by UpdateGroup",
+    "pool_member": "who belongs to a group",
+    "request": "where a request was recorded",
+}
+# Columns that follow from no entry, and why.
+NOT_HISTORY = {
+    (
+        "account",
+        "billing_day",
+    ): "what the member was told to be billed on; changed without a posting",
+}
+# Whoever changes these gives the entry to somebody else, or another number: it is missing here.
+MOVES_THE_ENTRY = {("entry", "bucket"), ("entry", "account"), ("entry", "sequence")}
+# Whoever changes these takes the account away from its member: only the whole program shows it.
+MOVES_THE_ACCOUNT = {
+    ("account", "bucket"),
+    ("account", "id"),
+    ("account", "program"),
+    ("account", "person"),
+}
+
+
+@pytest.fixture(scope="module")
+async def intruder(
+    postgres: TestPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Intruder]:
+    """Somebody who may write anything, and a ledger whose history has everything in it."""
+    database = postgres.fresh("ledger")
+    async with keeping(database, tmp_path_factory.mktemp("tamper")) as kept:
+        await kept.ledger.create_organization()
+        await Story(kept.ledger).tell()
+        async with intruding(kept, postgres.server.dsn(database.name)) as made:
+            yield made
+    postgres.drop(database.name)
+
+
+async def test_the_story_has_every_kind_of_entry(intruder: Intruder) -> None:
+    kinds = {row[0] for row in await intruder.rows.fetch("SELECT DISTINCT kind FROM entry")}
+    print(sorted(set(resources_pb2.Entry.Kind.values()) - kinds))
+
+
+async def test_an_untouched_history_agrees(intruder: Intruder) -> None:
+    assert await intruder.findings() == []
+    assert await intruder.findings_of_all() == []
+
+
+TABLES = ("account", "balance", "counter", "entry", "hold", "lot", "posting", "reversal")
+
+
+async def test_no_table_of_accounts_is_forgotten(intruder: Intruder) -> None:
+    assert set(await intruder.tables()) == {*TABLES, *OTHER_TABLES}
+
+
+def rows_named(column: Column, row: dict[str, object]) -> set[str]:
+    """How verifying may name a row that was changed in a column."""
+    if (column.table, column.name) in MOVES_THE_ENTRY:
+        return {"account", f"entry {int(str(row['sequence'])) + 1}"}
+    match column.table:
+        case "entry":
+            return {f"entry {row['sequence']}"}
+        case "posting":
+            first, count = int(str(row["first_entry"])), int(str(row["entry_count"]))
+            of_it = {f"entry {sequence}" for sequence in range(first, first + count)}
+            return {f"posting {row['sequence']}", *of_it}
+        case "counter":
+            return {f"counter {row['counter']} month {row['month']}"}
+        case "balance":
+            return {f"balance {row['currency']}"}
+        case "lot" | "hold":
+            return {f"{column.table} {row['sequence']}"}
+        case "reversal":
+            return {f"reversal {row['entry']}"}
+    return {"account"}
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_every_column_is_verified(intruder: Intruder, table: str) -> None:
+    key = await intruder.account()
+    missed = []
+    tried = 0
+    for column in await intruder.columns(table):
+        if (table, column.name) in NOT_HISTORY:
+            continue
+        rows = await intruder.some_rows(column, key)
+        assert rows, f"the story has no row of {table}"
+        for row in rows:
+            changes = [CHANGES[column.type]]
+            if column.nullable and row[column.name] is not None:
+                changes.append("NULL")
+            for change in changes:
+                tried += 1
+                async with intruder.tampered(column, row, change):
+                    whole = (table, column.name) in MOVES_THE_ACCOUNT
+                    found = await (intruder.findings_of_all() if whole else intruder.findings())
+                if not rows_named(column, dict(row)) & {name for name, _ in found}:
+                    was = f"{column.name} was {row[column.name]!s:.40}"
+                    missed.append(f"{was}, became {change}: {found[:3]}")
+
+    assert not missed, "\n".join(missed)
+    assert tried >= len(await intruder.columns(table)) - len(NOT_HISTORY)
+    assert await intruder.findings() == []
