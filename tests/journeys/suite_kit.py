@@ -29,6 +29,7 @@ from testkit.servers import authorized_channel
 from tests.gateway.gateway_kit import ADMIN, EVERYTHING, gateway_settings, write_keys
 
 STRANGER = "key-of-another-organization"
+NEWCOMER = "key-of-an-organization-that-has-switched-nothing-on"
 # In the order of starting: nobody starts before those that it calls.
 BEHIND = ("ledger", "tiers", "rules", "audience")
 BUCKETS = 8
@@ -65,11 +66,11 @@ class Suite:
         """The settings that lead to the services."""
         return {f"{name}_address": f"127.0.0.1:{port}" for name, port in self.ports.items()}
 
-    async def create_organization(self, organization: str) -> None:
-        """Register an organization of many programs."""
+    async def create_organization(self, organization: str, **settings: bool) -> None:
+        """Register an organization with these settings."""
         request = program_pb2.CreateOrganizationRequest(
             organization=organization,
-            settings=program_pb2.OrganizationSettings(multiple_programs=True),
+            settings=program_pb2.OrganizationSettings(**settings),
         )
         async with authorized_channel(self.ports["ledger"]) as channel:
             programs: Any = ProgramServiceStub(channel)
@@ -136,9 +137,10 @@ async def running_suite(postgres: TestPostgres, folder: Path) -> AsyncIterator[S
     try:
         for name in BEHIND:
             await suite.start(name)
-        await suite.create_organization("acme")
+        await suite.create_organization("acme", multiple_programs=True)
         settings = gateway_settings(folder, **suite.addresses)
-        write_keys(folder, {ADMIN: ("acme", EVERYTHING), STRANGER: ("other", EVERYTHING)})
+        organizations = {ADMIN: "acme", STRANGER: "other", NEWCOMER: "newcomer"}
+        write_keys(folder, {key: (name, EVERYTHING) for key, name in organizations.items()})
         async with gateway_running(settings) as suite.gateway:
             yield suite
     finally:
