@@ -14,6 +14,8 @@ from tests.load.loads import GIFT, ORGANIZATION, PROGRAM
 
 BUCKETS = 64
 LOADERS = 2
+PARTS = 8
+"""In so many statements a table is filled: none of them may take minutes."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,7 @@ INSERT INTO balance
 SELECT bucket, id, 0, {each} * {gift}, 0, 0, 0, {each} * {gift}, 0, 0, 0, 0, 0, 0, 0, 0 FROM person;
 """
 
-_EACH = (
-    " FROM person CROSS JOIN generate_series(1, {each}) AS k WHERE bucket % {loaders} = {loader}"
-)
+_EACH = " FROM person CROSS JOIN generate_series(1, {each}) AS k WHERE bucket % {parts} = {part}"
 
 _LOTS = """
 INSERT INTO lot (
@@ -109,16 +109,18 @@ def load(psql: Callable[[str, str], object], database: str, book: Book) -> None:
         "due": "date_trunc('month', now())" if book.due else "NULL::timestamptz",
         "earned": "now() - interval '11 months'" if book.due else "now()",
         "kind": 2 if book.due else 1,
-        "loaders": LOADERS,
+        "parts": PARTS,
     }
     psql(_PROGRAM.format(**words), database)
     tables = [_LOTS] if book.due else [_ENTRIES, _POSTINGS, _LOTS]
 
-    def part(loader: int) -> None:
-        for table in tables:
-            statement = (table + _EACH).format(**words, loader=loader)
-            psql(f"SET synchronous_commit = off; {statement}", database)
+    def fill(statement: str) -> None:
+        psql(f"SET synchronous_commit = off; {statement}", database)
 
     with ThreadPoolExecutor(LOADERS) as loaders:
-        list(loaders.map(part, range(LOADERS)))
-    psql("DROP TABLE person; VACUUM ANALYZE; CHECKPOINT", database)
+        statements = [
+            (table + _EACH).format(**words, part=part) for table in tables for part in range(PARTS)
+        ]
+        list(loaders.map(fill, statements))
+    psql("DROP TABLE person; CHECKPOINT", database)
+    psql("VACUUM ANALYZE", database)

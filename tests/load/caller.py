@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 ENROLLING_AT_ONCE = 8
+UNDER_WAY_MAX = 400
+"""Of one generator in an open loop: two of them stay below what the server takes on at once."""
 Metadata = tuple[tuple[str, str], ...]
 Call = Callable[[], Awaitable[int]]
 
@@ -125,33 +127,72 @@ def batch_request(
 
 async def run(load: Load, metadata: Metadata) -> Tally:
     """Do a load."""
-    latencies: list[float] = []
-    done = all_done = refused = 0
-    refusal = ""
-    members = Members(load)
     async with channel_to(load.address) as channel:
-        calls = Calls(LedgerServiceStub(channel), members, metadata)
+        calls = Calls(LedgerServiceStub(channel), Members(load), metadata)
+        counted = Counted(load)
+        if load.rate:
+            await come_at_random(load, calls.of(load), counted)
+        else:
+            await asyncio.gather(
+                *(call_again(load, calls.of(load), counted) for _ in range(load.callers))
+            )
+    return counted.tally()
 
-        async def caller() -> None:
-            nonlocal done, all_done, refused, refusal
-            call = calls.of(load)
-            await asyncio.sleep(max(0.0, load.begin - time.monotonic()))
-            while (started := time.monotonic()) < load.end:
-                try:
-                    operations = await call()
-                except grpc.aio.AioRpcError as error:
-                    refused += 1
-                    refusal = f"{error.code().name}: {error.details()}"
-                    continue
-                now = time.monotonic()
-                all_done += operations
-                if load.measure <= now < load.end:
-                    done += operations
-                    latencies.append(now - started)
 
-        await asyncio.gather(*(caller() for _ in range(load.callers)))
-    latencies.sort()
-    return Tally(done, all_done, refused, load.end - load.measure, tuple(latencies), refusal)
+class Counted:
+    """What the calls of a load came to so far."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._latencies: list[float] = []
+        self._done = self._all_done = self._refused = 0
+        self._refusal = ""
+
+    async def make(self, call: Call, due: float) -> None:
+        """Make a call that was due at a moment, and count it."""
+        try:
+            operations = await call()
+        except grpc.aio.AioRpcError as error:
+            self.refuse(f"{error.code().name}: {error.details()}")
+            return
+        now = time.monotonic()
+        self._all_done += operations
+        if self._load.measure <= now < self._load.end:
+            self._done += operations
+            self._latencies.append(now - due)
+
+    def refuse(self, why: str) -> None:
+        """Count a call that came to nothing."""
+        self._refused += 1
+        self._refusal = why
+
+    def tally(self) -> Tally:
+        """All of it."""
+        seconds = self._load.end - self._load.measure
+        latencies = tuple(sorted(self._latencies))
+        return Tally(self._done, self._all_done, self._refused, seconds, latencies, self._refusal)
+
+
+async def call_again(load: Load, call: Call, counted: Counted) -> None:
+    """Be one caller, who calls again as soon as it is answered."""
+    await asyncio.sleep(max(0.0, load.begin - time.monotonic()))
+    while (now := time.monotonic()) < load.end:
+        await counted.make(call, now)
+
+
+async def come_at_random(load: Load, call: Call, counted: Counted) -> None:
+    """Call at random moments, whether or not earlier calls were answered."""
+    under_way: set[asyncio.Task[None]] = set()
+    due = load.begin
+    while (due := due + random.expovariate(load.rate)) < load.end:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        if len(under_way) >= UNDER_WAY_MAX:
+            counted.refuse("the load generator has too many calls under way")
+            continue
+        task = asyncio.create_task(counted.make(call, due))
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+    await asyncio.gather(*under_way)
 
 
 async def prepare(

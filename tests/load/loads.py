@@ -16,6 +16,9 @@ GIFT = 5
 class Load:
     """Callers that call again as soon as they are answered, from `begin` until `end`.
 
+    Where `rate` is given (calls a second), they do not wait for answers: calls come at random at
+    that rate, and their latency counts from the moment at which they were due.
+
     `method` is a method of the ledger's, or EarnRedeem (one and the other, in turn), or Mixed (70 %
     and 30 % at random). `begin` and `end` are of the machine's monotonic clock; what is done
     between `measure` and `end` is counted. `members` is the number of members to choose from,
@@ -32,6 +35,7 @@ class Load:
     hot: str = ""
     zipf: bool = False
     batch: int = 100
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ absolute numbers belong to this machine. Each measurement warmed up and ran {rou
 * **SQL function**: the same rows by one call of a PL/pgSQL function (`tests/load/baseline.sql`).
 * **SQL hot**: SQL with all earnings on one account.
 * **Echo**: the same messages on the same server and chain, with an answer made beforehand.
+* **Expiry**: a book filled by SQL whose lots are all due when the ledger starts; its job settles
+  them. The three figures are the thirds of one run.
+* **100 times as many entries**: two books filled by SQL, the same members in both.
+
+What limits each figure, and what was tried: [speed.md](speed.md).
 """
 
 
@@ -47,9 +52,11 @@ def as_page(outcome: Outcome) -> str:
     for row in outcome.rows():
         ratios = row.ratios(outcome.figures)
         sign = "≤" if row.at_most else "≥"
+        promised = "" if row.bound is None else f"{sign} {row.bound:,.10g}"
+        kept = {True: "kept", False: "not kept", None: ""}[row.kept(ratios)]
         parts.append(
-            f"| {row.what} | {sign} {row.bound:g} | **{median(ratios):.2f}** | {min(ratios):.2f}"
-            f" | {max(ratios):.2f} | {'kept' if row.kept(ratios) else 'not kept'} |"
+            f"| {row.what} | {promised} | **{_figure(median(ratios))}** | {_figure(min(ratios))}"
+            f" | {_figure(max(ratios))} | {kept} |"
         )
     parts.append(
         "\n## Absolute figures\n\nMedians. Processor time and log are for one operation.\n"
@@ -76,7 +83,12 @@ def as_page(outcome: Outcome) -> str:
     parts.append("\n## Machine and settings\n\n| | |\n|---|---|")
     parts += [f"| {name} | {value} |" for name, value in outcome.machine.items()]
     parts.append(f"| members | {outcome.members:,} |")
+    parts += [f"| {name} | {size} |" for name, size in outcome.sizes.items()]
     return "\n".join(parts) + "\n"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
 
 
 def _number(value: float, digits: int) -> str:

@@ -9,7 +9,10 @@ from tests.load.pgbench import FUNCTION, PLAIN
 
 @dataclass(frozen=True)
 class Measurement:
-    """A load on a server. `target` is ledger or echo; the others are of `Load`."""
+    """A load on a server. `target` is ledger or echo; the others are of `Load`.
+
+    `half_of` names a measurement at half of whose rate this one's calls come at random.
+    """
 
     name: str
     target: str
@@ -17,6 +20,7 @@ class Measurement:
     callers: int
     hot: str = ""
     zipf: bool = False
+    half_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,14 @@ class Script:
     hot: bool = False
 
 
+EXPIRY, EXPIRY_OF_ONE = "expiry", "expiry of one"
+SMALL, LARGE = "earn small", "earn large"
+
 # In this order in every round, so that what is compared is measured one right after the other.
 MEASUREMENTS: Sequence[Measurement | Script] = (
     Measurement("echo", "echo", "Earn", 128),
     Measurement("earn", "ledger", "Earn", 128),
+    Measurement("earn half", "ledger", "Earn", 0, half_of="earn"),
     Measurement("mixed", "ledger", "Mixed", 128, zipf=True),
     Measurement("echo account", "echo", "GetAccount", 128),
     Measurement("account", "ledger", "GetAccount", 128),
@@ -58,32 +66,53 @@ class Figure:
     postgres_cpu: float = 0.0
     wal_bytes: float = 0.0
     refused: int = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure that is promised: `value` of one measurement divided by that of another."""
+    """A figure that is promised: `value` of one measurement divided by that of another.
+
+    `other_value` is the baseline's where it is another one. Without a baseline the figure stands
+    for itself, and without a bound it is only told.
+    """
 
     what: str
     measured: str
     baseline: str
-    bound: float
+    bound: float | None
     value: str = "rate"
     at_most: bool = False
+    other_value: str = ""
 
     def measured_in(self, figures: dict[str, list[Figure]]) -> bool:
-        """Whether both were measured."""
-        return self.measured in figures and self.baseline in figures
+        """Whether all of it was measured."""
+        return self.measured in figures and (not self.baseline or self.baseline in figures)
 
     def ratios(self, figures: dict[str, list[Figure]]) -> list[float]:
         """The ratio of each round."""
-        pairs = zip(figures[self.measured], figures[self.baseline], strict=True)
-        return [getattr(one, self.value) / getattr(other, self.value) for one, other in pairs]
+        values = [float(getattr(each, self.value)) for each in figures[self.measured]]
+        if not self.baseline:
+            return values
+        other = self.other_value or self.value
+        pairs = zip(values, figures[self.baseline], strict=True)
+        return [value / max(1e-9, float(getattr(each, other))) for value, each in pairs]
 
-    def kept(self, ratios: Sequence[float]) -> bool:
-        """Whether the median keeps the bound."""
+    def kept(self, ratios: Sequence[float]) -> bool | None:
+        """Whether the median keeps the bound; None without a bound."""
+        if self.bound is None:
+            return None
         middle = median(ratios)
         return middle <= self.bound if self.at_most else middle >= self.bound
+
+
+@dataclass(frozen=True)
+class Flat(Row):
+    """That memory stays as it is: at the end of a measurement against its beginning."""
+
+    def ratios(self, figures: dict[str, list[Figure]]) -> list[float]:
+        """The one ratio that there is."""
+        return [figures[self.measured][-1].memory / max(1, figures[self.measured][0].memory)]
 
 
 ROWS = (
@@ -96,7 +125,15 @@ ROWS = (
     Row("`Earn`/`Redeem`, 64 callers, one account, against many", "unary hot", "earn", 0.8),
     Row("`GetAccount`, 128 callers, against Echo", "account", "echo account", 0.6),
     Row("`Earn`, one caller, p50 against Echo's", "earn one", "echo one", 4.0, "p50", at_most=True),
-)
+    Row(
+        "`Earn`, calls at random at half the peak rate, p99 against p50", "earn half", "earn half",
+        10.0, "p99", at_most=True, other_value="p50",
+    ),
+    Row("Expiry, ten lots an account at one month's end, lots a second", EXPIRY, "", 20_000),
+    Flat("Expiry, memory at the end against the beginning", EXPIRY, "", 1.1, at_most=True),
+    Row("Expiry, one lot an account, lots a second", EXPIRY_OF_ONE, "", None),
+    Row("`Earn` with 100 times as many entries stored", LARGE, SMALL, 0.85),
+)  # fmt: skip
 
 
 @dataclass
@@ -110,6 +147,7 @@ class Outcome:
     figures: dict[str, list[Figure]] = field(default_factory=dict)
     clients: dict[str, int] = field(default_factory=dict)
     bytes_per_earning: float = 0.0
+    sizes: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> list[Row]:
         """The rows that this run has figures for."""

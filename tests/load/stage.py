@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,11 +40,12 @@ class Server:
     def __init__(
         self, module: str, name: str, folder: Path, environment: Mapping[str, str]
     ) -> None:
+        # `name` is that of the setting of its port.
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         self.address = f"127.0.0.1:{port}"
-        self._log = folder / f"{name}.log"
+        self._log = folder / f"{name}-{port}.log"
         with self._log.open("wb") as output:
             self.process = start_child(
                 [sys.executable, "-m", module],
@@ -68,6 +70,10 @@ class Server:
         """Seconds of processor time used so far."""
         times = self._usage.cpu_times()
         return float(times.user + times.system)
+
+    def memory(self) -> int:
+        """Bytes of memory that it has now."""
+        return int(self._usage.memory_info().rss)
 
     def stop(self) -> None:
         """End it in order."""
@@ -176,9 +182,26 @@ class Stage:
         """Do a load, its callers shared out among the generators."""
         shares = _shares(load.callers, len(self.generators))
         for generator, callers in zip(self.generators, shares, strict=True):
-            message = message_of(load) | {"callers": callers}
+            message = message_of(load) | {
+                "callers": callers,
+                "rate": load.rate / len(self.generators),
+            }
             generator.ask({"do": "run", "token": self._token, "load": message})
         return joined([tally_of(generator.answer()) for generator in self.generators])
+
+    @contextmanager
+    def another(self, database: str, fill: Callable[[], None]) -> Iterator[Server]:
+        """A ledger over a database of its own, filled before it starts; gone afterwards."""
+        self._create(database)
+        try:
+            fill()
+            server = self._serve_ledger(database)
+            try:
+                yield server
+            finally:
+                server.stop()
+        finally:
+            self.psql(f"DROP DATABASE {database} WITH (FORCE)", SQL)
 
     def psql(self, statement: str, database: str = LEDGER) -> str:
         """Run SQL as the superuser."""
@@ -206,25 +229,10 @@ class Stage:
         for role in (SERVING, OWNER):
             self.postgres.ensure_role(role)
         for database in (LEDGER, SQL):
-            self.postgres.ensure_database(database, OWNER)
-            self.psql(f"GRANT CONNECT ON DATABASE {database} TO {SERVING}", database)
-            owner, serving = (
-                self.postgres.dsn(database, OWNER),
-                self.postgres.dsn(database, SERVING),
-            )
-            migrate(owner, MIGRATIONS, serving)
+            self._create(database)
         baseline = (HERE / "baseline.sql").read_text().replace(":members", str(self.members))
         self.psql(baseline, SQL)
-        self.servers["ledger"] = Server(
-            "services.ledger",
-            "ledger",
-            self.folder,
-            {
-                "LOYALTY_LEDGER_DSN": self.postgres.dsn(LEDGER, SERVING),
-                "LOYALTY_LEDGER_MIGRATION_DSN": self.postgres.dsn(LEDGER, OWNER),
-                **self._ledger_settings,
-            },
-        )
+        self.servers["ledger"] = self._serve_ledger(LEDGER)
         self.generators = [
             Generator(self.folder, number) for number in range(self._generator_count)
         ]
@@ -246,6 +254,24 @@ class Stage:
             self.psql("VACUUM ANALYZE", database)
         self.psql("CHECKPOINT")
 
+    def _create(self, database: str) -> None:
+        self.postgres.ensure_database(database, OWNER)
+        self.psql(f"GRANT CONNECT ON DATABASE {database} TO {SERVING}", database)
+        owner, serving = self.postgres.dsn(database, OWNER), self.postgres.dsn(database, SERVING)
+        migrate(owner, MIGRATIONS, serving)
+
+    def _serve_ledger(self, database: str) -> Server:
+        return Server(
+            "services.ledger",
+            "ledger",
+            self.folder,
+            {
+                "LOYALTY_LEDGER_DSN": self.postgres.dsn(database, SERVING),
+                "LOYALTY_LEDGER_MIGRATION_DSN": self.postgres.dsn(database, OWNER),
+                **self._ledger_settings,
+            },
+        )
+
 
 def _shares(callers: int, generators: int) -> list[int]:
     return [(callers + number) // generators for number in range(generators)]
@@ -257,3 +283,8 @@ def _environment() -> dict[str, str]:
         **{name: text for name, text in os.environ.items() if not name.startswith("LOYALTY_")},
         "PYTHONPATH": f"{ROOT}:{ROOT / 'libs'}",
     }
+
+
+def say(line: str) -> None:
+    """Tell whoever waits how far it is."""
+    print(line, file=sys.stderr, flush=True)
