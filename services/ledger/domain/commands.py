@@ -180,6 +180,14 @@ class TransferPoints:
 
 
 @dataclass(frozen=True, slots=True)
+class RedeemAcross:
+    """Spend points of several programs; of all that allow it where none are named."""
+
+    points: int
+    programs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MergeMembers:
     """Merge the member into another one, in all programs."""
 
@@ -229,6 +237,7 @@ Operation = (
     | Freeze
     | Unfreeze
     | TransferPoints
+    | RedeemAcross
     | MergeMembers
     | CreateGroup
     | AddGroupMember
@@ -269,7 +278,7 @@ class Command:
     def needs_lots(self) -> bool:
         """Whether an operation may draw from lots."""
         for operation in self.operations:
-            if isinstance(operation, (Redeem, WriteOff, TransferPoints)):
+            if isinstance(operation, (Redeem, WriteOff, TransferPoints, RedeemAcross)):
                 return True
             if isinstance(operation, Adjust) and operation.points < 0:
                 return True

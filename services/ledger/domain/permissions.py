@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 from services.ledger.domain.account import AccountKey
-from services.ledger.domain.commands import CreateHold, Operation, Redeem, TransferPoints
+from services.ledger.domain.commands import (
+    CreateHold,
+    Operation,
+    Redeem,
+    RedeemAcross,
+    TransferPoints,
+)
 from services.ledger.domain.groups import Permission
 from services.ledger.domain.refusals import PermissionMissing
 
@@ -26,13 +32,18 @@ class Addressed:
 _NEEDED: dict[type, Permission] = {
     Redeem: Permission.REDEEM,
     CreateHold: Permission.REDEEM,
+    RedeemAcross: Permission.REDEEM,
     TransferPoints: Permission.TRANSFER,
 }
 
 
+def allows(addressed: Addressed, operation: Operation) -> bool:
+    """Whether the member's role allows an operation."""
+    needed = _NEEDED.get(type(operation))
+    return needed is None or addressed.permissions is None or needed in addressed.permissions
+
+
 def check_permission(addressed: Addressed, operation: Operation) -> None:
     """Refuse with PERMISSION_MISSING what the member's role does not allow."""
-    needed = _NEEDED.get(type(operation))
-    if needed is None or addressed.permissions is None or needed in addressed.permissions:
-        return
-    raise PermissionMissing(addressed.role, needed.name)
+    if not allows(addressed, operation):
+        raise PermissionMissing(addressed.role, _NEEDED[type(operation)].name)

@@ -24,6 +24,7 @@ class FoundHold:
     key: Key
     member: str
     account_member: str
+    of: Key | None
     policy: Policy
 
 
@@ -44,7 +45,9 @@ async def find_hold(
     if found is None or member not in ("", posting.member, account_member):
         raise HoldNotFound(hold)
     policy = await context.environment.policy(stored.program, posting.revision)
-    return FoundHold(found, stored.account, posting.member, account_member, policy)
+    return FoundHold(
+        found, stored.account, posting.member, account_member, posting.addressee, policy
+    )
 
 
 async def get_hold(context: LedgerContext, organization: str, program: str, hold: str) -> FoundHold:

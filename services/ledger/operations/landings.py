@@ -20,6 +20,7 @@ _CONTRIBUTES = {Kind.EARNED, Kind.EARNING_REVERSED}
 class _Stay:
     """What a member contributed to the group that it is in, by currency number."""
 
+    group: AccountKey | None
     contributed: list[int]
     changed: bool = False
 
@@ -51,7 +52,7 @@ class Landings:
             if to is not None and to in loaded:
                 loaded[to].account.member = known.target_member
             if known.contributed is not None:
-                self._stays[key] = _Stay(known.contributed)
+                self._stays[key] = _Stay(to, known.contributed)
 
     def landing(self, own: Key, *, stay: bool) -> Key:
         """The account where a member's commands land; with `stay` groups are not followed."""
@@ -81,14 +82,19 @@ class Landings:
         addressed = Addressed(pooled, member, frozen, role, permissions)
         return Party(own, self._folds[key], addressed)
 
-    def note(self, request: Request, posting: Posting) -> None:
+    def through(self, party: Party, of: Key, member: str) -> Party:
+        """The same account, for a member that it is not the own one of."""
+        frozen = of in self._folds and self._folds[of].account.state is State.FROZEN
+        return Party(of, party.fold, Addressed(of, member, frozen))
+
+    def note(self, request: Request, fold: Fold, posting: Posting) -> None:
         """A posting was applied: keep where its request is recorded, and what was contributed."""
         if posting.addressee is None:
             return
         if posting.request_id is not None:
             self._elsewhere.append((request, posting))
         stay = self._stays.get(posting.addressee)
-        if stay is not None:
+        if stay is not None and stay.group == (fold.account.bucket, fold.account.id):
             for entry in posting.entries:
                 if entry.kind in _CONTRIBUTES and entry.currency is not None:
                     stay.add(entry.currency, entry.points)

@@ -124,6 +124,12 @@ class Item:
     plan: "Plan | None" = None
     others: tuple[Name, ...] = ()
     stay: bool = False
+    # Where `key` is not the own account of the member whose doing it is: that one, which its
+    # request ids are unique for, and whose account `key` is.
+    of: Key | None = None
+    whose: str = ""
+    # Further accounts that the plan needs.
+    also: tuple[Key, ...] = ()
     # Set where a commit's answer was lost: what is found recorded then may be this item's own
     # doing.
     ambiguous: bool = False

@@ -7,6 +7,7 @@ from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.ids import bucket_and_low
 from services.ledger.domain.account import AccountKey, Lot
 from services.ledger.domain.refusals import PostingNotFound
+from services.ledger.domain.reversals import SPENT
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.store import history, rare
 from services.ledger.store.history import StoredPosting
@@ -53,3 +54,27 @@ async def entries_given(
         return None
     entries = found.stored.posting.entries
     return found.stored.account, entries[0].sequence, entries[-1].sequence
+
+
+async def others_of(context: LedgerContext, found: FoundPosting) -> list[FoundPosting]:
+    """The other postings of a redemption across programs."""
+    posting, (bucket, _) = found.stored.posting, found.stored.account
+    if not any(entry.kind in SPENT for entry in posting.entries):
+        return []
+    here = (bucket, posting.sequence)
+    root = posting.peer_place or here
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        sides = (await history.read_sides(connection, [root])).get(root, [])
+        stored = [
+            *(await history.read_postings(connection, [root])).values(),
+            *sides,
+        ]
+        others = []
+        for each in stored:
+            if (each.account[0], each.posting.sequence) == here:
+                continue
+            drawn = {lot for entry in each.posting.entries for lot, _ in entry.draws}
+            lots = await rare.read_lots(connection, [(*each.account, lot) for lot in drawn])
+            whose = each.posting.account_member or each.posting.member
+            others.append(FoundPosting(each, whose, {lot.sequence: lot for lot in lots}))
+    return others

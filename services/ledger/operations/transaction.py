@@ -87,7 +87,8 @@ class Transaction:
     async def _load(self) -> None:
         connection, addresses = self._connection, self._environment.addresses
         wanted = set(self._keys.values())
-        wanted.update(item.key for item in self._items if item.key is not None)
+        for item in self._items:
+            wanted.update(key for key in (item.key, item.of, *item.also) if key is not None)
         for item in self._items:
             if item.plan is not None:
                 wanted.update(await item.plan.prepare(connection, self._addressing) or ())
@@ -107,7 +108,7 @@ class Transaction:
                 self._loaded[key].account.member = addresses.member(name)
         for item in self._items:
             if item.name is None and item.command is not None and item.key in self._loaded:
-                self._loaded[item.key].account.member = item.command.member
+                self._loaded[item.key].account.member = item.whose or item.command.member
         for key, loaded in self._loaded.items():
             policy = await self._environment.policy(loaded.program, loaded.revision)
             now = loaded.clock or self._now
@@ -156,7 +157,7 @@ class Transaction:
             if item.command is None or own is None or own not in self._folds:
                 continue
             key = self._landings.landing(own, stay=item.stay)
-            requests.append((*own, item.command.request_id))
+            requests.append((*(item.of or own), item.command.request_id))
             if item.command.needs_lots():
                 lots.add(key)
             if item.command.rare():
@@ -177,7 +178,7 @@ class Transaction:
                 await item.plan.load(connection, self._parties())
 
     def _own(self, item: Item) -> Key | None:
-        """The account whose member an item's request ids are unique for."""
+        """The account that an item is addressed to, before links are followed."""
         return item.key if item.name is None else self._keys.get(item.name)
 
     def _parties(self) -> Parties:
@@ -195,6 +196,9 @@ class Transaction:
         if own is None or own not in self._folds:
             return Refused(MemberNotFound(command.member))
         party = self._landings.land(own, item.name, stay=item.stay)
+        if item.of is not None:
+            party = self._landings.through(party, item.of, command.member)
+            own = item.of
         fold = party.fold
         if not fold.account.enrolled and not self._opens(fold, command):
             return Refused(MemberNotFound(command.member))
@@ -225,7 +229,7 @@ class Transaction:
         self._seen[request] = posting
         for each, its in postings:
             self._postings.append((each.account, its))
-            self._landings.note(request, its)
+            self._landings.note(request, each, its)
         viewed = item.plan.viewed(self._parties()) if item.plan is not None else None
         shown = fold if viewed is None else viewed
         view = view_of(shown.account, shown.now, shown.policy.revision) if item.view else None

@@ -23,7 +23,7 @@ from services.ledger.operations.read_history import FIRST_PAGE, Member
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller
 from services.ledger.rpc.named import given, named_command
-from services.ledger.rpc.translate import money, stamp
+from services.ledger.rpc.translate import stamp, worth
 
 
 class HoldServicer:
@@ -56,10 +56,10 @@ class HoldServicer:
         operation = CaptureHold(
             found.hold.sequence, request.hold, found.key, found.hold.state, request.points
         )
-        command = named_command(request, "captureHold", found.account_member, operation)
+        command = named_command(request, "captureHold", found.member, operation)
         written = await self._close(found, command, validate_only=request.validate_only)
-        response = ledger_pb2.CaptureHoldResponse(value=money(written))
-        answer(response, written, request.program, found.account_member)
+        response = ledger_pb2.CaptureHoldResponse(value=worth(written.posting, written.policy))
+        answer(response, written, request.program, found.member)
         response.hold.CopyFrom(await self._hold_after(written, request.program, request.hold))
         return response
 
@@ -69,10 +69,10 @@ class HoldServicer:
         """Give held points back."""
         found = await self._find(request)
         operation = ReleaseHold(found.hold.sequence, request.hold, found.key, found.hold.state)
-        command = named_command(request, "releaseHold", found.account_member, operation)
+        command = named_command(request, "releaseHold", found.member, operation)
         written = await self._close(found, command, validate_only=request.validate_only)
         response = ledger_pb2.ReleaseHoldResponse()
-        answer(response, written, request.program, found.account_member)
+        answer(response, written, request.program, found.member)
         response.hold.CopyFrom(await self._hold_after(written, request.program, request.hold))
         return response
 
@@ -127,7 +127,14 @@ class HoldServicer:
         )
 
     async def _close(self, found: FoundHold, command: Command, *, validate_only: bool) -> Written:
-        item = Item(command=command, key=found.key, view=True)
+        item = Item(
+            command=command,
+            key=found.key,
+            view=True,
+            stay=True,
+            of=found.of,
+            whose=found.account_member,
+        )
         written = await apply(self._ledger, item, validate_only=validate_only, deadline=deadline())
         log_fields(request_id=command.request_id, posting_id=str(written.posting.id() or ""))
         return written

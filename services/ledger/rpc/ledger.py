@@ -60,7 +60,7 @@ class LedgerServicer(
     ) -> ledger_pb2.RedeemResponse:
         """Spend points."""
         written = await self._one(translate.redeem_post(request), request.validate_only)
-        response = ledger_pb2.RedeemResponse(value=translate.money(written))
+        response = ledger_pb2.RedeemResponse(value=translate.worth(written.posting, written.policy))
         return answer(response, written, request.program, request.member)
 
     async def Adjust(

@@ -1,5 +1,6 @@
 """Methods of `LedgerService` that name a posting: reversing it, and maturing what it gave."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from chassis.call import log_fields
@@ -7,13 +8,20 @@ from kernel.refusals import FieldViolation, InvalidField
 from loyalty.ledger.v1 import ledger_pb2
 from services.ledger.domain.account import Kind, Posting
 from services.ledger.domain.commands import ActivatePending, Reverse
+from services.ledger.operations.across import ReversePlan, program_id
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import Item
 from services.ledger.operations.post import apply, post
-from services.ledger.operations.reversals import FoundPosting, entries_given, find_posting
+from services.ledger.operations.reversals import (
+    FoundPosting,
+    entries_given,
+    find_posting,
+    others_of,
+)
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller
 from services.ledger.rpc.named import named_command
+from services.ledger.rpc.translate import fill_posting
 
 _BY_OPERATOR = (
     ledger_pb2.ReversePostingRequest.CAUSE_UNSPECIFIED,
@@ -35,16 +43,32 @@ class ReversalServicer:
         found = await find_posting(
             self._ledger, organization, request.program, request.posting, request.member
         )
+        posting = found.stored.posting
         command = named_command(
-            request, "reversePosting", found.account_member, _reversal(request, found)
+            request, "reversePosting", posting.member, _reversal(request, found)
         )
-        item = Item(command=command, key=found.stored.account, view=True)
+        others = [] if request.parts else await others_of(self._ledger, found)
+        plan = _plan(request, others) if others else None
+        item = Item(
+            command=command,
+            key=found.stored.account,
+            view=True,
+            stay=True,
+            of=posting.addressee,
+            whose=found.account_member,
+            plan=plan,
+            also=() if plan is None else plan.keys(),
+        )
         written = await apply(
             self._ledger, item, validate_only=request.validate_only, deadline=deadline()
         )
         response = ledger_pb2.ReversePostingResponse()
-        answer(response, written, request.program, found.account_member)
+        answer(response, written, request.program, posting.member)
         _fill_sums(response, written.posting)
+        for side in written.sides:
+            program = await program_id(self._ledger, side.program)
+            fill_posting(response.others.add(), side.posting, program, side.policy)
+            _fill_sums(response, side.posting)
         log_fields(request_id=request.request_id, posting_id=response.posting.posting)
         return response
 
@@ -74,6 +98,15 @@ def _check_parts(request: ledger_pb2.ReversePostingRequest) -> None:
         raise InvalidField(FieldViolation("points", "not with parts"))
     if len({part.entry for part in request.parts}) < len(request.parts):
         raise InvalidField(FieldViolation("parts", "an entry is named twice"))
+
+
+def _plan(request: ledger_pb2.ReversePostingRequest, others: Sequence[FoundPosting]) -> ReversePlan:
+    return ReversePlan(
+        tuple(
+            (_reversal(request, each), each.stored.posting.addressee, each.stored.posting.member)
+            for each in others
+        )
+    )
 
 
 def _reversal(request: ledger_pb2.ReversePostingRequest, found: FoundPosting) -> Reverse:

@@ -1,50 +1,20 @@
-"""Transfers and redemptions across programs between messages and the domain."""
-
-import hashlib
-from typing import TypeAlias
+"""Methods of `LedgerService` that touch several accounts."""
 
 from loyalty.ledger.v1 import ledger_pb2
-from services.ledger.domain.commands import Command, Operation, TransferPoints
-from services.ledger.operations.context import Caller
+from services.ledger.domain.account import Posting
+from services.ledger.domain.commands import RedeemAcross, TransferPoints
+from services.ledger.domain.policy import Policy
+from services.ledger.operations.across import redeem_across_programs
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.transfer import transfer_points
 from services.ledger.rpc.answers import answer, deadline
-from services.ledger.rpc.calls import Context, current_caller
-from services.ledger.rpc.translate import expectation, fill_posting, instant
-
-Request: TypeAlias = ledger_pb2.TransferPointsRequest | ledger_pb2.RedeemAcrossProgramsRequest
-
-_NOT_COMPARED = ("program", "member", "request_id", "validate_only", "preconditions")
-
-
-def _command(request: Request, caller: Caller, kind: bytes, operation: Operation) -> Command:
-    """The command of a request; its digest is of the request without what is not compared."""
-    canonical = type(request)()
-    canonical.CopyFrom(request)  # type: ignore[arg-type]  # it is of the same type
-    for field in _NOT_COMPARED:
-        canonical.ClearField(field)  # type: ignore[arg-type]  # both have these fields
-    content = kind + canonical.SerializeToString(deterministic=True)
-    preconditions = request.preconditions
-    expected = preconditions.HasField("expected_version")
-    return Command(
-        organization=caller.organization,
-        program=request.program,
-        member=request.member,
-        request_id=request.request_id,
-        digest=hashlib.sha256(content).digest()[:16],
-        operations=(operation,),
-        effective_time=(
-            instant(request.effective_time) if request.HasField("effective_time") else None
-        ),
-        reference=request.reference,
-        actor=caller.actor,
-        expected_version=preconditions.expected_version if expected else None,
-        expect=tuple(expectation(each) for each in preconditions.expect),
-    )
+from services.ledger.rpc.calls import Context
+from services.ledger.rpc.named import named_command
+from services.ledger.rpc.translate import fill_posting, worth
 
 
 class TransferServicer:
-    """Methods of `LedgerService` that touch several accounts."""
+    """Transfers, and redemptions across programs."""
 
     _ledger: LedgerContext
 
@@ -52,7 +22,10 @@ class TransferServicer:
         self, request: ledger_pb2.TransferPointsRequest, context: Context
     ) -> ledger_pb2.TransferPointsResponse:
         """Give points to another member."""
-        command = _transfer(request, current_caller())
+        operation = TransferPoints(
+            request.recipient, request.points, request.currency, request.reason
+        )
+        command = named_command(request, "transfer", request.member, operation)
         written = await transfer_points(
             self._ledger, command, validate_only=request.validate_only, deadline=deadline()
         )
@@ -62,8 +35,32 @@ class TransferServicer:
             fill_posting(response.received, side.posting, request.program, side.policy)
         return response
 
+    async def RedeemAcrossPrograms(
+        self, request: ledger_pb2.RedeemAcrossProgramsRequest, context: Context
+    ) -> ledger_pb2.RedeemAcrossProgramsResponse:
+        """Spend points of several programs."""
+        programs = tuple(dict.fromkeys(request.programs))
+        operation = RedeemAcross(request.points, programs)
+        command = named_command(request, "redeemAcross", request.member, operation)
+        written, ids = await redeem_across_programs(
+            self._ledger, command, validate_only=request.validate_only, deadline=deadline()
+        )
+        response = ledger_pb2.RedeemAcrossProgramsResponse()
+        answer(response, written, request.program, request.member)
+        _fill_part(response, request.program, written.posting, written.policy)
+        for side in sorted(written.sides, key=lambda side: ids[side.program]):
+            _fill_part(response, ids[side.program], side.posting, side.policy)
+        return response
 
-def _transfer(request: ledger_pb2.TransferPointsRequest, caller: Caller) -> Command:
-    """The command of a transfer."""
-    operation = TransferPoints(request.recipient, request.points, request.currency, request.reason)
-    return _command(request, caller, b"transfer", operation)
+
+def _fill_part(
+    response: ledger_pb2.RedeemAcrossProgramsResponse,
+    program: str,
+    posting: Posting,
+    policy: Policy,
+) -> None:
+    """Say what a program gave, if it did."""
+    points = -sum(entry.points for entry in posting.entries)
+    if points:
+        part = response.parts.add(program=program, points=points, value=worth(posting, policy))
+        fill_posting(part.posting, posting, program, policy)

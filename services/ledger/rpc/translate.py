@@ -26,7 +26,6 @@ from services.ledger.domain.policy import Policy
 from services.ledger.domain.spending import redemption_value
 from services.ledger.operations.context import Caller
 from services.ledger.operations.outcomes import AccountView
-from services.ledger.operations.post import Written
 from services.ledger.operations.read_account import AccountRead
 from services.ledger.store.history import StoredLot
 
@@ -297,7 +296,11 @@ def _fill_balance(message: resources_pb2.Balance, balance: Balance) -> None:
     message.pending = balance.pending
     message.held = balance.held
     message.debt = balance.debt
-    totals = message.totals
+    fill_totals(message.totals, balance)
+
+
+def fill_totals(totals: resources_pb2.Totals, balance: Balance) -> None:
+    """Say the running totals of a balance in a message."""
     totals.earned = balance.earned
     totals.earning_reversed = balance.earning_reversed
     totals.redeemed = balance.redeemed
@@ -353,10 +356,9 @@ def read_message(read: AccountRead, program: str, member: str) -> resources_pb2.
     return message
 
 
-def money(written: Written) -> Money | None:
-    """What the redeemed points of a posting are worth; None where the program has no rate."""
-    policy = written.policy
-    for entry in written.posting.entries:
+def worth(posting: Posting, policy: Policy) -> Money | None:
+    """What the redeemed points of a posting are worth by a policy; None without a rate."""
+    for entry in posting.entries:
         if entry.kind in _SPENT and entry.currency is not None:
             value = redemption_value(-entry.points, policy.currencies[entry.currency], policy)
             if value is not None:

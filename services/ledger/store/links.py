@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from services.ledger.store.accounts import Key, Request, SeenRequest
+from services.ledger.store.directory import Name
 from services.ledger.store.programs import Connection
 
 _FOLLOW = """
@@ -61,6 +62,16 @@ WHERE a.bucket = k.bucket AND a.id = k.id AND NOT a.elsewhere
 
 _SET_LINK = """
 UPDATE account SET link = $3, link_bucket = $4, link_account = $5 WHERE bucket = $1 AND id = $2
+"""
+
+_PROGRAMS = """
+SELECT DISTINCT p.key, p.id
+FROM directory d
+JOIN program p ON p.organization = d.organization
+JOIN account a ON a.program = p.key
+    AND ((a.bucket = d.bucket AND a.person = d.person)
+        OR (a.bucket = d.into_bucket AND a.person = d.into_person))
+WHERE d.name_bucket = $1 AND d.organization = $2 AND d.member = $3
 """
 
 _RELINK = """
@@ -146,6 +157,18 @@ async def record(connection: Connection, requests: Sequence[tuple[Request, SeenR
 async def set_link(connection: Connection, key: Key, link: int | None, to: Key | None) -> None:
     """Link an account to another one, or to none; both are locked."""
     await connection.execute(_SET_LINK, *key, link, *(to or (None, None)))
+
+
+async def program_id(connection: Connection, key: int) -> str:
+    """The id of a program by its key."""
+    found: str = await connection.fetchval("SELECT id FROM program WHERE key = $1", key)
+    return found
+
+
+async def programs_of(connection: Connection, name: Name) -> dict[int, str]:
+    """The programs in which a member has an account: their ids by their keys."""
+    rows = await connection.fetch(_PROGRAMS, name.name_bucket, name.organization, name.member)
+    return {row[0]: row[1] for row in rows}
 
 
 async def relink(connection: Connection, key: Key, to: Key, link: int) -> None:
