@@ -12,34 +12,62 @@ from zoneinfo import ZoneInfo
 
 from kernel import ids
 from services.ledger.domain import expiry
-from services.ledger.domain.account import Account, AccountKey, Entry, Kind, Lot, Posting, State
+from services.ledger.domain.account import (
+    Account,
+    AccountKey,
+    AccountKind,
+    Entry,
+    Kind,
+    Link,
+    Lot,
+    Posting,
+    State,
+)
+from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.verify import FINDINGS_MAX, Finding
 
 # What a member did, so that points which expire by inactivity live on.
 _ACTIVITY = {Kind.EARNED, Kind.REDEEMED, Kind.CAPTURED}
+_TRANSFERS = {Kind.TRANSFERRED_OUT, Kind.TRANSFERRED_IN}
 _STATES = {Kind.FROZEN: State.FROZEN, Kind.UNFROZEN: State.OPEN}
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """The posting of another account that a posting names; whether that names this one, too."""
+
+    account: AccountKey
+    knows_it: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Whose a posting is, and which of the account's entries are its own."""
+    """Whose a posting is, which of the account's entries are its own, and its peer if there."""
 
     account: AccountKey
     program: int
     first_entry: int
     entry_count: int
+    peer: Peer | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the rows around an account say: its program's kind, and whether somebody has it.
+    """What the rows around an account say.
 
-    `misfiled` are lots that are said to be open and are not, or the other way round.
+    `sandbox` is its program's, None where there is no such program. `is_group` and `links_to_group`
+    are whether a group is described for it, and for the account that it is linked to. `misfiled`
+    are lots that are said to be open and are not, or the other way round; `uprooted` are lots whose
+    origin is no lot of the same points.
     """
 
     sandbox: bool | None
     has_person: bool
-    misfiled: frozenset[int] = frozenset()
+    is_group: bool
+    links_to_group: bool
+    has_requests: bool
+    misfiled: frozenset[int]
+    uprooted: frozenset[int]
 
 
 class PlaceVerifier:
@@ -57,7 +85,9 @@ class PlaceVerifier:
         self._record_time: datetime | None = None
         self._activity: datetime | None = None
         self._state = State.OPEN
-        self._lots: dict[int, tuple[int, datetime]] = {}
+        self._link_to: AccountKey | None = None
+        # The postings of entries that made a lot or a hold, and when they were recorded.
+        self._made: dict[int, tuple[int, datetime]] = {}
 
     def read(self, entry: Entry, posting: Posting, place: Place) -> None:
         """Take in the next entry with its posting."""
@@ -65,6 +95,9 @@ class PlaceVerifier:
             self._end_posting()
             self._begin_posting(entry, posting, place)
         self._last_entry = entry.sequence
+        if entry.kind in _TRANSFERS:
+            peer = None if entry.counterpart is None else Peer(entry.counterpart, knows_it=True)
+            self._check(f"posting {posting.sequence}", "peer", peer, place.peer)
         if entry.kind is Kind.ENROLLED and self._enrol_time is None:
             self._enrol_time = entry.effective_time
         if entry.kind in _ACTIVITY and (
@@ -72,8 +105,10 @@ class PlaceVerifier:
         ):
             self._activity = entry.effective_time
         self._state = _STATES.get(entry.kind, self._state)
-        if entry.lot == entry.sequence:
-            self._lots[entry.sequence] = (posting.sequence, entry.record_time)
+        if entry.kind in (Kind.LINKED, Kind.UNLINKED):
+            self._link_to = entry.counterpart if entry.kind is Kind.LINKED else None
+        if entry.lot == entry.sequence or entry.kind is Kind.HELD:
+            self._made[entry.sequence] = (posting.sequence, entry.record_time)
 
     def finish(self, account: Account, lots: Iterable[Lot], around: Surroundings) -> list[Finding]:
         """Compare what is stored with what follows; findings in the order of history."""
@@ -87,13 +122,22 @@ class PlaceVerifier:
             ("enrol_time", self._enrol_time, account.enrol_time),
             ("record_time", self._record_time, account.record_time),
             ("last_activity_time", self._activity, account.last_activity_time),
+            ("kind", around.is_group, account.kind is not AccountKind.PERSON),
+            ("link", self._link_to, account.link_to),
+            ("elsewhere", around.has_requests, account.elsewhere),
         ):
             # An account that nothing was ever posted to follows from nothing.
             if self._posting is not None:
                 self._check("account", name, follows, stored)
+        if account.link is not None:
+            self._check("account", "link", around.links_to_group, account.link is not Link.MERGED)
         kept = list(lots)
         for lot in kept:
-            self._compare_lot(lot, around.misfiled)
+            self._compare_lot(lot, around)
+        for hold in account.holds.values():
+            if hold.sequence in self._made:
+                posting, _ = self._made[hold.sequence]
+                self._check(f"hold {hold.sequence}", "posting", posting, hold.posting)
         self._wakes_in_time(account, kept)
         return self.findings[:FINDINGS_MAX]
 
@@ -107,6 +151,8 @@ class PlaceVerifier:
         self._check(row, "account", self._key, place.account)
         self._check(row, "program", self._program, place.program)
         self._check(row, "first_entry", entry.sequence, place.first_entry)
+        if posting.peer_place is not None and place.peer is None:
+            self._check(row, "peer", "a posting", "none")
         if posting.request_id == "":
             self._check(row, "request_id", "a request id, or none", "an empty one")
         if self._record_time is None or posting.record_time > self._record_time:
@@ -119,11 +165,16 @@ class PlaceVerifier:
             row = f"posting {self._posting.sequence}"
             self._check(row, "entry_count", count, self._place.entry_count)
 
-    def _compare_lot(self, lot: Lot, misfiled: frozenset[int]) -> None:
+    def _compare_lot(self, lot: Lot, around: Surroundings) -> None:
         row = f"lot {lot.sequence}"
-        if lot.sequence in misfiled:
+        if lot.sequence in around.misfiled:
             self._check(row, "open", lot.free + lot.held > 0, lot.free + lot.held == 0)
-        made = self._lots.get(lot.sequence)
+        if lot.sequence in around.uprooted:
+            self._check(row, "origin", "a lot of the same points", lot.origin)
+        if lot.expiry_kind is ExpiryKind.INACTIVITY:
+            # Its instant moves with what the member does.
+            self._check(row, "expire_time", None, lot.expire_time)
+        made = self._made.get(lot.sequence)
         if made is None:
             return
         posting, record_time = made

@@ -81,9 +81,13 @@ class _Work:
         if isinstance(line, Unreadable):
             self._spoilt.append(_spoilt(line))
             return
-        self.entries.read(line.entry, line.posting)
-        if line.posting is not None and line.place is not None:
-            self._places.read(line.entry, line.posting, line.place)
+        try:
+            self.entries.read(line.entry, line.posting)
+            if line.posting is not None and line.place is not None:
+                self._places.read(line.entry, line.posting, line.place)
+        except Exception as fault:  # noqa: BLE001 - what a spoilt row breaks is a finding
+            problem = f"{type(fault).__name__}: {fault}"
+            self._spoilt.append(_spoilt(Unreadable(f"entry {line.entry.sequence}", problem)))
 
     def finish(self) -> list[Finding]:
         """What disagrees: rows that cannot be read, then points, then everything else."""

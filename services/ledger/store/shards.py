@@ -25,11 +25,12 @@ SELECT id, sequence FROM account WHERE bucket = $1 AND program = $2 AND id > $3
 ORDER BY id LIMIT $4
 """
 
-# Postings whose account is gone: nothing else in a walk through the accounts would meet them.
+# Postings whose account is gone, or is of another program: nothing else in a walk through the
+# accounts would meet them.
 _LOST = """
 SELECT p.account, min(p.sequence)
 FROM posting p LEFT JOIN account a ON a.bucket = p.bucket AND a.id = p.account
-WHERE p.bucket = $1 AND p.program = $2 AND a.id IS NULL
+WHERE p.bucket = $1 AND p.program = $2 AND a.program IS DISTINCT FROM p.program
 GROUP BY p.account ORDER BY p.account LIMIT $3
 """
 
@@ -60,7 +61,7 @@ async def page_of_accounts(
 async def lost_accounts(
     connection: Connection, program: int, bucket: int, limit: int
 ) -> list[tuple[Key, int]]:
-    """At most `limit` accounts that have postings and no row, and the first of their postings."""
+    """At most `limit` accounts that are not there, and their first posting in the program."""
     rows = await connection.fetch(_LOST, bucket, program, limit)
     return [((bucket, row[0]), row[1]) for row in rows]
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import asyncpg
 
 from services.ledger.domain.account import Account, Balance, Entry, Lot, Posting
-from services.ledger.domain.verify_places import Place, Surroundings
+from services.ledger.domain.verify_places import Peer, Place, Surroundings
 from services.ledger.store import accounts, history, rare
 from services.ledger.store.accounts import Key
 from services.ledger.store.programs import Connection
@@ -23,9 +23,19 @@ PREFETCH = 250
 _ACCOUNTS = f"""
 SELECT {accounts.ACCOUNT_COLUMNS}, p.sandbox,
     EXISTS (SELECT FROM directory d WHERE d.bucket = a.bucket AND d.person = a.person),
+    EXISTS (SELECT FROM pool g WHERE g.bucket = a.bucket AND g.account = a.id),
+    EXISTS (SELECT FROM pool g WHERE g.bucket = a.link_bucket AND g.account = a.link_account),
+    EXISTS (SELECT FROM request r WHERE r.bucket = a.bucket AND r.account = a.id),
     ARRAY(
         SELECT l.sequence FROM lot l
         WHERE l.bucket = a.bucket AND l.account = a.id AND l.open <> (l.free + l.held > 0)
+    ),
+    ARRAY(
+        SELECT l.sequence FROM lot l
+        LEFT JOIN lot o ON o.bucket = l.origin_bucket AND o.account = l.origin_account
+            AND o.sequence = l.origin_sequence
+        WHERE l.bucket = a.bucket AND l.account = a.id AND l.origin_account IS NOT NULL
+            AND (o.earn_time, o.currency) IS DISTINCT FROM (l.earn_time, l.currency)
     )
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
 JOIN account a ON a.bucket = k.bucket AND a.id = k.id
@@ -66,10 +76,12 @@ JOIN reversal r ON r.bucket = k.bucket AND r.account = k.account
 """
 
 _ENTRIES = f"""
-SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS}
+SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS},
+    q.account AS peer_account, q.peer_bucket AS back_bucket, q.peer_sequence AS back_sequence
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
 LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
+LEFT JOIN posting q ON q.bucket = p.peer_bucket AND q.sequence = p.peer_sequence
 ORDER BY e.bucket, e.account, e.sequence
 """
 
@@ -123,20 +135,23 @@ async def read_stored(
     stored: dict[Key, StoredAccount] = {}
     unreadable: dict[Key, Unreadable] = {}
     for row in await connection.fetch(_ACCOUNTS, *columns):
-        sandbox, has_person, misfiled = row[accounts.ACCOUNT_WIDTH :]
+        sandbox, *flags, misfiled, uprooted = row[accounts.ACCOUNT_WIDTH :]
+        person, group, to_group, requests = flags
         try:
+            _together(row, "link", "link_bucket", "link_account")
             account = accounts.loaded_of(row).account
         except _MISSHAPEN as error:
             unreadable[row[0], row[1]] = Unreadable("account", str(error))
         else:
-            around = Surroundings(sandbox, has_person, frozenset(misfiled))
+            lots = frozenset(misfiled), frozenset(uprooted)
+            around = Surroundings(sandbox, person, group, to_group, requests, *lots)
             stored[row[0], row[1]] = StoredAccount(account, around)
     for row in await connection.fetch(_BALANCES, *columns):
         if (mine := stored.get((row[0], row[1]))) is not None:
             mine.account.balances[row[2]] = Balance(*row[3:])
     for row in await connection.fetch(_LOTS, *columns):
         if (mine := stored.get((row[0], row[1]))) is not None:
-            lot = mine.take(f"lot {row[2]}", partial(rare.whole_lot_of, row))
+            lot = mine.take(f"lot {row[2]}", partial(_lot, row))
             mine.lots += [] if lot is None else [lot]
     for row in await connection.fetch(_COUNTERS, *columns):
         if (mine := stored.get((row[0], row[1]))) is not None:
@@ -164,15 +179,35 @@ async def read_lines(
         yield (row[0], row[1]), line
 
 
+def _lot(row: asyncpg.Record) -> Lot:
+    _together(row, "origin_bucket", "origin_account", "origin_sequence")
+    return rare.whole_lot_of(row)
+
+
+def _together(row: asyncpg.Record, *names: str) -> None:
+    """Columns that say one thing are all set, or none of them is. ValueError where not."""
+    if len({row[name] is None for name in names}) > 1:
+        raise ValueError(f"only some of {', '.join(names)} are set")
+
+
 def _line(row: asyncpg.Record) -> Line:
+    _together(row, "counterpart_bucket", "counterpart_account")
+    _together(row, "addressee_bucket", "addressee")
+    _together(row, "peer_bucket", "peer_sequence")
     entry = history.entry_of(row)
-    of_posting = tuple(row)[history.ENTRY_WIDTH :]
+    *of_posting, peer_account, back_bucket, back_sequence = tuple(row)[history.ENTRY_WIDTH :]
     if of_posting[0] is None:
         return Line(entry, None, None)
-    bucket, _, account, program = of_posting[:4]
+    bucket, sequence, account, program = of_posting[:4]
     first, count = of_posting[7:9]
-    place = Place((bucket, account), program, first, count)
-    return Line(entry, history.posting_of(of_posting), place)
+    posting = history.posting_of(of_posting)
+    peer = None
+    if posting.peer_place is not None and peer_account is not None:
+        peer = Peer(
+            (posting.peer_place[0], peer_account),
+            knows_it=(back_bucket, back_sequence) == (bucket, sequence),
+        )
+    return Line(entry, posting, Place((bucket, account), program, first, count, peer))
 
 
 def _columns(keys: Sequence[Key]) -> tuple[list[int], list[int]]:
