@@ -113,6 +113,12 @@ class Points:
             ledger_pb2.ActivatePendingRequest(**{**self.common(request_id), **more})
         )
 
+    async def quote(self, **more: Any) -> Any:
+        """Ask what a redemption would be."""
+        return await self.ledger.points.QuoteRedemption(
+            ledger_pb2.QuoteRedemptionRequest(program=self.program, member=self.member, **more)
+        )
+
     async def account(self) -> Any:
         """The account now."""
         return await self.ledger.points.GetAccount(
