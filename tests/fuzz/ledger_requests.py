@@ -196,6 +196,7 @@ VALID: dict[str, Make] = {
     "CaptureHold": lambda p, m: ledger_pb2.CaptureHoldRequest(**_to(p, m), hold=NOWHERE, points=1),
     "ReleaseHold": lambda p, m: ledger_pb2.ReleaseHoldRequest(**_to(p, m), hold=NOWHERE),
     "GetHold": lambda p, m: ledger_pb2.GetHoldRequest(program=p, hold=NOWHERE),
+    "ListMemberAccounts": lambda p, m: ledger_pb2.ListMemberAccountsRequest(member=m),
     "ListHolds": lambda p, m: ledger_pb2.ListHoldsRequest(
         program=p, member=m, page_size=3, include_closed=True
     ),

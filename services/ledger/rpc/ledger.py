@@ -28,6 +28,7 @@ from services.ledger.rpc import translate
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller, found
 from services.ledger.rpc.holds import HoldServicer
+from services.ledger.rpc.member_accounts import MemberAccountsServicer
 from services.ledger.rpc.named import given
 from services.ledger.rpc.quotes import QuoteServicer
 from services.ledger.rpc.reversals import ReversalServicer
@@ -41,6 +42,7 @@ class LedgerServicer(
     QuoteServicer,
     TransferServicer,
     StatementServicer,
+    MemberAccountsServicer,
     LedgerServiceServicer,
 ):
     """Translates, and decides nothing."""

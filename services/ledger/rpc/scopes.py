@@ -19,6 +19,7 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
         "ReleaseHold": Scope("ledger:write"),
         "GetHold": Scope("ledger:read"),
         "ListHolds": Scope("ledger:read"),
+        "ListMemberAccounts": Scope("ledger:read"),
         "ActivatePending": Scope("ledger:write"),
         "ReversePosting": Scope("ledger:write"),
         "QuoteRedemption": Scope("ledger:read", member=True),
@@ -76,6 +77,11 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
         "GetCheckpoint": Scope("platform"),
         "ListCheckpoints": Scope("platform"),
         "ReadLeaves": Scope("platform"),
+    },
+    "loyalty.ledger.v1.ReportService": {
+        "GetLiability": Scope("ledger:read"),
+        "ListRedemptions": Scope("ledger:read"),
+        "ReconcileProgram": Scope("ledger:read"),
     },
     "loyalty.common.v1.ClockService": {
         "CatchUp": Scope("programs:write"),

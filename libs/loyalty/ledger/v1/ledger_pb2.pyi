@@ -2206,6 +2206,64 @@ class BatchGetAccountsResponse(_message.Message):
 Global___BatchGetAccountsResponse: _TypeAlias = BatchGetAccountsResponse  # noqa: Y015
 
 @_typing.final
+class ListMemberAccountsRequest(_message.Message):
+    """Request of `ListMemberAccounts`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """Required. The member: 1 to 128 visible ASCII characters but `/`."""
+    page_size: _builtins.int
+    """Optional. At most this many, 1 to 1,000. Default: 50."""
+    page_token: _builtins.str
+    """Optional. `next_page_token` of the answer before, with the same request otherwise."""
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMemberAccountsRequest: _TypeAlias = ListMemberAccountsRequest  # noqa: Y015
+
+@_typing.final
+class ListMemberAccountsResponse(_message.Message):
+    """Answer of `ListMemberAccounts`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Output only. For the next page; empty on the last one."""
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Account]:
+        """Output only. One account a program, each as of its program's now."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[_resources_pb2.Account] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMemberAccountsResponse: _TypeAlias = ListMemberAccountsResponse  # noqa: Y015
+
+@_typing.final
 class GetPostingRequest(_message.Message):
     """Request of `GetPosting`."""
 

@@ -145,6 +145,11 @@ class LedgerServiceStub:
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchGetAccountsRequest.SerializeToString,
                 response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchGetAccountsResponse.FromString,
                 _registered_method=True)
+        self.ListMemberAccounts = channel.unary_unary(
+                '/loyalty.ledger.v1.LedgerService/ListMemberAccounts',
+                request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListMemberAccountsRequest.SerializeToString,
+                response_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListMemberAccountsResponse.FromString,
+                _registered_method=True)
         self.GetPosting = channel.unary_unary(
                 '/loyalty.ledger.v1.LedgerService/GetPosting',
                 request_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.GetPostingRequest.SerializeToString,
@@ -400,6 +405,16 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMemberAccounts(self, request, context):
+        """Lists what a member has in all programs of the organization in which it is enrolled, by program.
+        A member who is enrolled in none has no accounts.
+
+        Refusals: INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPosting(self, request, context):
         """Answers one posting with all its entries.
 
@@ -555,6 +570,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.BatchGetAccounts,
                     request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchGetAccountsRequest.FromString,
                     response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchGetAccountsResponse.SerializeToString,
+            ),
+            'ListMemberAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMemberAccounts,
+                    request_deserializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListMemberAccountsRequest.FromString,
+                    response_serializer=loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListMemberAccountsResponse.SerializeToString,
             ),
             'GetPosting': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPosting,
@@ -1115,6 +1135,33 @@ class LedgerService:
             '/loyalty.ledger.v1.LedgerService/BatchGetAccounts',
             loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchGetAccountsRequest.SerializeToString,
             loyalty_dot_ledger_dot_v1_dot_ledger__pb2.BatchGetAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMemberAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loyalty.ledger.v1.LedgerService/ListMemberAccounts',
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListMemberAccountsRequest.SerializeToString,
+            loyalty_dot_ledger_dot_v1_dot_ledger__pb2.ListMemberAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -178,6 +178,12 @@ class LedgerServiceStub:
 
     Refusals: COUNTER_NOT_FOUND, CURRENCY_NOT_FOUND.
     """
+    ListMemberAccounts: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListMemberAccountsRequest, _ledger_pb2.ListMemberAccountsResponse]
+    """Lists what a member has in all programs of the organization in which it is enrolled, by program.
+    A member who is enrolled in none has no accounts.
+
+    Refusals: INVALID_PAGE_TOKEN.
+    """
     GetPosting: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetPostingRequest, _resources_pb2.Posting]
     """Answers one posting with all its entries.
 
@@ -361,6 +367,12 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     and named in `missing`.
 
     Refusals: COUNTER_NOT_FOUND, CURRENCY_NOT_FOUND.
+    """
+    ListMemberAccounts: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListMemberAccountsRequest, _ledger_pb2.ListMemberAccountsResponse]  # type: ignore[assignment]
+    """Lists what a member has in all programs of the organization in which it is enrolled, by program.
+    A member who is enrolled in none has no accounts.
+
+    Refusals: INVALID_PAGE_TOKEN.
     """
     GetPosting: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetPostingRequest, _resources_pb2.Posting]  # type: ignore[assignment]
     """Answers one posting with all its entries.
@@ -656,6 +668,18 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         and named in `missing`.
 
         Refusals: COUNTER_NOT_FOUND, CURRENCY_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMemberAccounts(
+        self,
+        request: _ledger_pb2.ListMemberAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ListMemberAccountsResponse, _abc.Awaitable[_ledger_pb2.ListMemberAccountsResponse]]:
+        """Lists what a member has in all programs of the organization in which it is enrolled, by program.
+        A member who is enrolled in none has no accounts.
+
+        Refusals: INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
