@@ -1,7 +1,6 @@
 """A ledger in whose history everything happens, and somebody who may write into all its rows."""
 
 import contextlib
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -292,9 +291,9 @@ class Intruder:
         )
         return [(each.row, each.field) for each in answer.findings]
 
-    async def findings_of_all(self) -> list[tuple[str, str]]:
-        """What verifying the program says of all accounts."""
-        request = proof_pb2.VerifyProgramRequest(program=PROGRAM)
+    async def findings_of_all(self, program: str = PROGRAM) -> list[tuple[str, str]]:
+        """What verifying a program says of all accounts."""
+        request = proof_pb2.VerifyProgramRequest(program=program)
         return [
             (each.row, each.field)
             async for part in self.kept.ledger.proof.VerifyProgram(request)
@@ -316,8 +315,3 @@ async def intruding(kept: Kept, dsn: str) -> AsyncIterator[Intruder]:
         await connection.execute(f"ALTER TABLE {row[0]} DROP CONSTRAINT {row[1]}")
     yield Intruder(connection, kept)
     await connection.close()
-
-
-def some_id() -> str:
-    """A request id."""
-    return os.urandom(8).hex()
