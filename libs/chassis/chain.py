@@ -4,10 +4,10 @@
     meter               rates, durations, refusals by reason
     answer_refusals     refusals, broken dependencies and faults become a google.rpc.Status
     identify            the credential and the scope that the method needs
+    admit               our own limit of calls at once; what is refused here was not even read
     read_request        bytes become a message; a member's own token reaches only its member
     check_shape         the proto's rules
     set_deadline        the caller's or ours; one that has passed refuses
-    admit               our own limit of calls at once
     handler
 
 Each step is a plain function `(method, next) -> next`, composed once for each method: what is
@@ -108,12 +108,12 @@ class Chain:
         steps = [self._log_access, self._meter, self._answer_refusals]
         if not method.open:
             steps.append(self._identify)
-        if method.read is not None:
-            steps += [self._read_request, self._check_shape]
-        steps.append(self._set_deadline)
         # A server that is busy is in good health: asking must not be what is refused.
         if method.streams or not method.open:
             steps.append(self._admit)
+        if method.read is not None:
+            steps += [self._read_request, self._check_shape]
+        steps.append(self._set_deadline)
         chain = handler
         for step in reversed(steps):
             chain = step(method, chain)

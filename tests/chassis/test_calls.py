@@ -98,6 +98,26 @@ async def test_one_call_more_than_the_limit_is_refused_at_once_and_the_count_com
         assert await ended(stub(channel).Earn(an_earn(), metadata=metadata())) == "OK"
 
 
+async def test_what_is_too_much_is_refused_before_it_is_read() -> None:
+    release = asyncio.Event()
+
+    async def wait(request: Any, context: Any) -> Any:
+        await release.wait()
+        return await answer(request, context)
+
+    async with scripted(earn=wait, max_in_flight=1) as (_, channel):
+        raw: Any = channel.unary_unary(EARN)
+        served = asyncio.ensure_future(ended(stub(channel).Earn(an_earn(), metadata=metadata())))
+        await asyncio.sleep(0.2)
+        full = await ended(raw(b"\xff no message", metadata=metadata()))
+        stranger = await ended(raw(b"\xff no message"))
+        release.set()
+        assert await served == "OK"
+        read = await ended(raw(b"\xff no message", metadata=metadata()))
+
+    assert (full, stranger, read) == ("OVERLOADED", "CREDENTIAL_MISSING", "UNREADABLE_BODY")
+
+
 async def test_cancelled_calls_give_their_place_back() -> None:
     async def wait(_request: Any, _context: Any) -> Any:
         await asyncio.sleep(60)
