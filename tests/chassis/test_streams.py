@@ -1,14 +1,16 @@
 """A follower applies every change exactly once, whatever breaks on the way."""
 
 import asyncio
+import io
+import json
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 import pytest
-from structlog.testing import capture_logs
 
+from chassis import logs
 from chassis.streams import Pace, follow
 from loyalty.ledger.v1 import ledger_pb2
 from testkit.keys import metadata
@@ -145,12 +147,18 @@ async def test_a_database_that_is_away_is_a_line_a_try_and_a_mistake_has_its_tra
     async def call(_cursors: Mapping[int, int]) -> AsyncIterator[Response]:
         yield response((0, 1), b0=1)
 
-    with capture_logs() as lines:
+    written = io.StringIO()
+    logs.configure(service="test", level="INFO", stream=written)
+    try:
         await until(
-            lambda: len(lines) >= 3, follow(call, store.load, apply, name="ledger", pace=QUICK)
+            lambda: written.getvalue().count("\n") >= 3,
+            follow(call, store.load, apply, name="ledger", pace=QUICK),
         )
+    finally:
+        logs.configure(service="test", level="ERROR")
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
 
-    assert {("exc_info" in line, line["stream"]) for line in lines} == {(traced, "ledger")}
+    assert {("exception" in line, line["stream"]) for line in lines} == {(traced, "ledger")}
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_applied_again() -> None:
