@@ -27,6 +27,7 @@ from loyalty.ledger.v1.account_pb2_grpc import add_AccountServiceServicer_to_ser
 from loyalty.ledger.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from loyalty.ledger.v1.program_pb2_grpc import add_ProgramServiceServicer_to_server
 from loyalty.ledger.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
+from loyalty.ledger.v1.report_pb2_grpc import add_ReportServiceServicer_to_server
 from services.ledger.domain.programs import Known
 from services.ledger.jobs import checkpoints, settlement
 from services.ledger.operations.checkpoints import Keeper, ProofContext
@@ -39,6 +40,7 @@ from services.ledger.rpc.ledger import LedgerServicer
 from services.ledger.rpc.members import AccountServicer
 from services.ledger.rpc.programs import ProgramServicer
 from services.ledger.rpc.proof import ProofServicer
+from services.ledger.rpc.reports import ReportServicer
 from services.ledger.rpc.scopes import SCOPES
 from services.ledger.settings import LedgerSettings
 from services.ledger.store.checkpoint_file import CheckpointFile
@@ -116,6 +118,11 @@ def build(
                 add_ProofServiceServicer_to_server,
                 ProofServicer(ledger, proof_context(settings, programs)),
                 "loyalty.ledger.v1.ProofService",
+            ),
+            (
+                add_ReportServiceServicer_to_server,
+                ReportServicer(ledger),
+                "loyalty.ledger.v1.ReportService",
             ),
             (
                 add_ClockServiceServicer_to_server,

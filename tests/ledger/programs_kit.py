@@ -17,6 +17,7 @@ from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
 from loyalty.ledger.v1.proof_pb2_grpc import ProofServiceStub
+from loyalty.ledger.v1.report_pb2_grpc import ReportServiceStub
 from services.ledger.__main__ import build
 from services.ledger.__main__ import running as ledger_process
 from services.ledger.settings import LedgerSettings
@@ -68,6 +69,11 @@ class LedgerUnderTest:
     def members(self) -> Any:
         """Members."""
         return AccountServiceStub(self.channel)
+
+    @property
+    def reports(self) -> Any:
+        """What finance asks of a program."""
+        return ReportServiceStub(self.channel)
 
     @property
     def proof(self) -> Any:

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from loyalty.audience.v1 import audience_pb2
 from loyalty.gateway.v1 import credential_pb2, profile_pb2
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, proof_pb2
+from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, proof_pb2, report_pb2
 from loyalty.rules.v1 import earning_pb2, events_pb2
 from loyalty.tiers.v1 import tiers_pb2
 
@@ -20,6 +20,7 @@ EXPOSED: tuple[tuple[FileDescriptor, str], ...] = (
     (account_pb2.DESCRIPTOR, "ledger"),
     (program_pb2.DESCRIPTOR, "ledger"),
     (proof_pb2.DESCRIPTOR, "ledger"),
+    (report_pb2.DESCRIPTOR, "ledger"),
     (events_pb2.DESCRIPTOR, "rules"),
     (earning_pb2.DESCRIPTOR, "rules"),
     (tiers_pb2.DESCRIPTOR, "tiers"),
@@ -32,7 +33,11 @@ EXPOSED: tuple[tuple[FileDescriptor, str], ...] = (
 COMPOSED = frozenset({"/loyalty.ledger.v1.ProgramService/AdvanceClock"})
 
 # Methods that have as long as a caller may ask for where the caller asks for nothing.
-LONG = COMPOSED | {"/loyalty.ledger.v1.ProofService/CreateCheckpoint"}
+LONG = COMPOSED | {
+    "/loyalty.ledger.v1.ProofService/CreateCheckpoint",
+    "/loyalty.ledger.v1.ReportService/GetLiability",
+    "/loyalty.ledger.v1.ReportService/ReconcileProgram",
+}
 
 # Messages whose own id is the request id, with the field that it stands in.
 SELF_IDENTIFIED = {"loyalty.rules.v1.Event": "id"}

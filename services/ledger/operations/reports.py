@@ -1,0 +1,251 @@
+"""Reports over a whole program: what is owed, what was redeemed, whether the sums agree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from kernel import calendar
+from services.ledger.domain.account import Balance
+from services.ledger.domain.liability import Breakage, Vintage, breakage
+from services.ledger.domain.policy import Policy
+from services.ledger.domain.refusals import PointsOverflow
+from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.store import reports
+from services.ledger.store.programs import ProgramState
+from services.ledger.store.reports import Books, OutstandingRow, RedemptionRow
+
+ACCOUNTS_MAX = 20
+# Every page of redemptions looks at so many stretches of accounts at most.
+STRETCHES_MAX = 20
+_INT64_MAX = 2**63 - 1
+_LOTS = ("available", "pending", "held")
+_EVER = (datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyLiability:
+    """What is owed in one currency."""
+
+    currency: int
+    parts: Sequence[OutstandingRow]
+    debt: int
+    accounts: int
+    breakage: Breakage | None
+
+
+@dataclass(frozen=True, slots=True)
+class Liability:
+    """What a program owes, as of an instant and by the configuration in force."""
+
+    read_time: datetime
+    policy: Policy
+    currencies: Sequence[CurrencyLiability]
+
+
+async def read_liability(
+    context: LedgerContext,
+    organization: str,
+    program: str,
+    currency: str,
+    *,
+    estimated: bool,
+    seconds: float,
+) -> Liability:
+    """Points outstanding by month of earning and of expiry, with the estimate where asked for.
+
+    Refusals: PROGRAM_NOT_FOUND, CURRENCY_NOT_FOUND, POINTS_OVERFLOW.
+    """
+    state, policy = await _program(context, organization, program)
+    number = policy.currency(currency).number if currency else None
+    now = state.now(context.environment.clock())
+    zone = state.config.time_zone
+    async with (
+        context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await reports.wait_longer(connection, seconds)
+        rows = await reports.outstanding(connection, state.key, zone, now)
+        debts = await reports.debts(connection, state.key)
+        vintages = await reports.vintages(connection, state.key, zone) if estimated else []
+    this_month = calendar.month_start(calendar.local_day(now, policy.zone))
+    found = []
+    for each in range(len(policy.currencies)) if number is None else [number]:
+        parts = [
+            row
+            for row in rows
+            if row.currency == each and (row.available or row.pending or row.held)
+        ]
+        debt, accounts = debts.get(each, (0, 0))
+        _check_sums(parts, debt)
+        estimate = None
+        if estimated:
+            outstanding = sum(
+                row.available + row.pending + row.held for row in parts if row.expires is not None
+            )
+            own = [
+                Vintage(row.earned, row.points, row.expired, row.open)
+                for row in vintages
+                if row.currency == each
+            ]
+            estimate = breakage(own, this_month, outstanding)
+        found.append(CurrencyLiability(each, parts, debt, accounts, estimate))
+    return Liability(now, policy, found)
+
+
+def _check_sums(parts: Sequence[OutstandingRow], debt: int) -> None:
+    total = sum(row.available + row.pending + row.held for row in parts)
+    if max(total, debt) > _INT64_MAX:
+        raise PointsOverflow
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that does not agree; about a currency by its number, or None."""
+
+    member: str
+    row: str
+    currency: int | None
+    field: str
+    expected: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The sums of a program, and where they differ."""
+
+    read_time: datetime
+    policy: Policy
+    currencies: Sequence[Books]
+    differences: Sequence[Difference]
+    accounts: int
+    postings: int
+    entries: int
+
+
+async def reconcile(
+    context: LedgerContext, organization: str, program: str, seconds: float
+) -> Reconciled:
+    """Add up balances, lots, entries and totals, each by itself.
+
+    Refusals: PROGRAM_NOT_FOUND, POINTS_OVERFLOW.
+    """
+    state, policy = await _program(context, organization, program)
+    async with (
+        context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await reports.wait_longer(connection, seconds)
+        books = await reports.control_totals(connection, state.key)
+        wrong: list[Books] = []
+        if any(each.count for each in books):
+            wrong = await reports.differing(connection, state.key, ACCOUNTS_MAX)
+        counts = await reports.counts(connection, state.key)
+        gaps = await reports.gaps(connection)
+    differences = [difference for each in wrong for difference in _differences(each)]
+    for field, stored in (
+        ("account.sequence", counts.account_entries),
+        ("posting.entry_count", counts.posting_entries),
+    ):
+        if stored != counts.entries:
+            differences.append(Difference("", "entries", None, field, counts.entries, stored))
+    differences.extend(
+        Difference("", f"stream {bucket}", None, "head", changes, head)
+        for bucket, head, changes in gaps
+    )
+    for each in books:
+        numbers = (*_numbers(each.balance), *_numbers(each.entry), *each.lot)
+        if max(abs(number) for number in numbers) > _INT64_MAX:
+            raise PointsOverflow
+    return Reconciled(
+        read_time=state.now(context.environment.clock()),
+        policy=policy,
+        currencies=books,
+        differences=differences,
+        accounts=counts.accounts,
+        postings=counts.postings,
+        entries=counts.entries,
+    )
+
+
+def _differences(books: Books) -> list[Difference]:
+    """What differs in one account: the entries are right, because they cannot be changed."""
+    found = []
+    for each in fields(Balance):
+        expected, stored = getattr(books.entry, each.name), getattr(books.balance, each.name)
+        if expected != stored:
+            found.append((f"balances.{each.name}", expected, stored))
+    for name, stored in zip(_LOTS, books.lot, strict=True):
+        expected = getattr(books.entry, name)
+        if expected != stored:
+            found.append((f"lots.{name}", expected, stored))
+    return [
+        Difference(books.member, "balance", books.currency, name, expected, stored)
+        for name, expected, stored in found
+    ]
+
+
+def _numbers(balance: Balance) -> list[int]:
+    return [getattr(balance, each.name) for each in fields(Balance)]
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionQuery:
+    """What is asked for: from `start` on, before `end`; None is the beginning, and now."""
+
+    currency: str
+    start: datetime | None
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionPage:
+    """Redemptions, and where to go on; None at the end. `policies` are by revision."""
+
+    rows: Sequence[RedemptionRow]
+    position: tuple[int, int] | None
+    policies: Mapping[int, Policy]
+
+
+async def page_of_redemptions(
+    context: LedgerContext,
+    organization: str,
+    program: str,
+    query: RedemptionQuery,
+    after: tuple[int, int],
+    size: int,
+) -> RedemptionPage:
+    """A page of redemptions after an account's entry.
+
+    Refusals: PROGRAM_NOT_FOUND, CURRENCY_NOT_FOUND.
+    """
+    state, policy = await _program(context, organization, program)
+    number = policy.currency(query.currency).number if query.currency else None
+    between = (query.start or _EVER[0], query.end or _EVER[1])
+    rows: list[RedemptionRow] = []
+    position: tuple[int, int] | None = after
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        for _ in range(STRETCHES_MAX):
+            assert position is not None
+            found, position = await reports.redemptions(
+                connection, state.key, position, between, number, size - len(rows)
+            )
+            rows.extend(found)
+            if position is None or len(rows) == size:
+                break
+    return RedemptionPage(
+        rows,
+        position,
+        {
+            revision: await context.environment.policy(state.key, revision)
+            for revision in sorted({row.revision for row in rows})
+        },
+    )
+
+
+async def _program(
+    context: LedgerContext, organization: str, program: str
+) -> tuple[ProgramState, Policy]:
+    state = await context.environment.cache.get(organization, program)
+    return state, await context.environment.policy(state.key, state.revision)
