@@ -121,3 +121,86 @@ async def test_a_share_is_taken_along(ledger: LedgerUnderTest) -> None:
     assert (await account(ledger, "family")).balances[0].available == 40 - 27
     assert (await earn(ledger, "ada", 3, "e3")).account.balances[0].available == 30
     await assert_verified(ledger, "ada", "bob", "family")
+
+
+def reverse(posting: str, request_id: str = "v1", **fields: Any) -> Any:
+    """A request to reverse a posting."""
+    return ledger_pb2.ReversePostingRequest(
+        program="p1", posting=posting, request_id=request_id, **fields
+    )
+
+
+async def contributed(ledger: LedgerUnderTest, group: str = "family") -> dict[str, int]:
+    """What its members contributed to a group."""
+    answer = await ledger.members.ListGroupMembers(
+        group_pb2.ListGroupMembersRequest(program="p1", group=group, include_former=True)
+    )
+    return {each.member: each.contributed["points"] for each in answer.members}
+
+
+async def test_what_was_earned_before_joining_is_reversed_from_what_was_brought(
+    ledger: LedgerUnderTest,
+) -> None:
+    await furnish(ledger)
+    await create(ledger)
+    before = await earn(ledger, "ada", 100)
+    await earn(ledger, "bob", 50)
+    await ledger.members.AddGroupMember(join("ada"))
+    await ledger.members.AddGroupMember(join("bob"))
+
+    answer = await ledger.points.ReversePosting(reverse(before.posting.posting, points=30))
+
+    assert (answer.reversed, answer.unrecovered) == (30, 0)
+    assert (await account(ledger, "family")).balances[0].available == 120
+    assert (await account(ledger, "ada", own=True)).balances[0].available == 0
+    assert await contributed(ledger) == {"ada": 70, "bob": 50}
+    await assert_verified(ledger, "ada", "bob", "family")
+
+
+async def test_what_was_earned_in_the_group_is_reversed_there(ledger: LedgerUnderTest) -> None:
+    await furnish(ledger)
+    await create(ledger)
+    await earn(ledger, "ada", 1)
+    await ledger.members.AddGroupMember(join("ada"))
+    earned = await earn(ledger, "ada", 20, "e2")
+
+    answer = await ledger.points.ReversePosting(reverse(earned.posting.posting, points=5))
+    again = await ledger.points.ReversePosting(reverse(earned.posting.posting, points=5))
+
+    assert (answer.posting.member, answer.posting.account_member) == ("ada", "family")
+    assert answer.posting.entries[0].attributed_member == "ada"
+    assert again.replayed
+    assert again.posting == answer.posting
+    assert await contributed(ledger) == {"ada": 16}
+    await ledger.members.RemoveGroupMember(leave("ada"))
+    later = await ledger.points.ReversePosting(reverse(earned.posting.posting, "v2"))
+    assert (later.reversed, later.posting.account_member) == (15, "family")
+    assert await contributed(ledger) == {"ada": 16}
+    await assert_verified(ledger, "ada", "family")
+
+
+async def test_holds_of_a_member_are_its_own_doing(ledger: LedgerUnderTest) -> None:
+    await furnish(ledger)
+    await create(ledger)
+    await earn(ledger, "ada", 100)
+    await ledger.members.AddGroupMember(join("ada", role="owner"))
+
+    held = await ledger.points.CreateHold(
+        ledger_pb2.CreateHoldRequest(program="p1", member="ada", request_id="h1", points=40)
+    )
+    answer = await ledger.points.CaptureHold(
+        ledger_pb2.CaptureHoldRequest(
+            program="p1", hold=held.hold.hold, request_id="c1", points=30
+        )
+    )
+
+    assert held.hold.member == "ada"
+    assert (answer.posting.member, answer.posting.account_member) == ("ada", "family")
+    assert answer.account.balances[0].available == 70
+    again = await ledger.points.CaptureHold(
+        ledger_pb2.CaptureHoldRequest(
+            program="p1", hold=held.hold.hold, request_id="c1", points=30
+        )
+    )
+    assert again.replayed
+    await assert_verified(ledger, "ada", "family")

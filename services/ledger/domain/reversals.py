@@ -41,7 +41,7 @@ def reverse(fold: Fold, operation: Reverse) -> None:
     if spent and operation.by_operator and not fold.policy.config.redemption_reversal:
         raise SettingOff("redemption.reversal")
     currencies = set()
-    for entry, points in _parts(fold, operation, found):
+    for entry, points in parts_of(fold, operation, found):
         fold.reverse((*operation.account, entry.sequence), points)
         if entry.kind is Kind.COUNTED:
             _count_back(fold, operation, entry, points)
@@ -62,7 +62,8 @@ def left_of(fold: Fold, account: AccountKey, entry: Entry) -> int:
     return abs(whole) - fold.account.reversed.get((*account, entry.sequence), 0)
 
 
-def _parts(fold: Fold, operation: Reverse, found: dict[int, Entry]) -> Parts:
+def parts_of(fold: Fold, operation: Reverse, found: dict[int, Entry]) -> Parts:
+    """How much of which entries is reversed. Refuses with REVERSAL_EXCEEDS, INVALID_FIELD."""
     lefts = [(entry, left_of(fold, operation.account, entry)) for entry in found.values()]
     if operation.parts:
         by_sequence = {entry.sequence: left for entry, left in lefts}

@@ -13,7 +13,8 @@ from services.ledger.store.directory import Name
 from services.ledger.store.links import Through
 from services.ledger.store.programs import Connection
 
-_CONTRIBUTES = {Kind.EARNED, Kind.EARNING_REVERSED}
+# What was brought and is asked back leaves the group again.
+_CONTRIBUTES = {Kind.EARNED, Kind.EARNING_REVERSED, Kind.MOVED_OUT}
 
 
 @dataclass(slots=True)

@@ -5,12 +5,19 @@ from uuid import UUID
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.ids import bucket_and_low
-from services.ledger.domain.account import AccountKey, Lot
+from services.ledger.domain.account import AccountKey, Kind, Link, Lot, Posting
+from services.ledger.domain.commands import Command
+from services.ledger.domain.decide import decide
+from services.ledger.domain.fold import Fold
+from services.ledger.domain.moves import key_of
+from services.ledger.domain.recall import reverse_brought
 from services.ledger.domain.refusals import PostingNotFound
 from services.ledger.domain.reversals import SPENT
 from services.ledger.operations.ledger_context import LedgerContext
+from services.ledger.operations.plans import Parties, Party, Plan
 from services.ledger.store import history, rare
 from services.ledger.store.history import StoredPosting
+from services.ledger.store.programs import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,11 @@ class FoundPosting:
     stored: StoredPosting
     account_member: str
     lots: dict[int, Lot]
+
+    @property
+    def earned(self) -> bool:
+        """Whether it gave points."""
+        return any(entry.kind is Kind.EARNED for entry in self.stored.posting.entries)
 
 
 async def find_posting(
@@ -78,3 +90,27 @@ async def others_of(context: LedgerContext, found: FoundPosting) -> list[FoundPo
             whose = each.posting.account_member or each.posting.member
             others.append(FoundPosting(each, whose, {lot.sequence: lot for lot in lots}))
     return others
+
+
+class RecallPlan(Plan):
+    """Reversing an earning of an account whose points may be in a group by now."""
+
+    async def load(self, connection: Connection, parties: Parties) -> None:
+        """Load the lots that the group has of it."""
+        for fold in parties.folds.values():
+            to = fold.account.link_to
+            if fold.account.link is Link.POOLED and to is not None:
+                lots = {to: [(*key_of(fold), lot) for lot in fold.account.lots]}
+                await rare.load_lots(connection, parties.loaded, [to], (), lots)
+
+    def decide(
+        self, command: Command, party: Party, parties: Parties
+    ) -> list[tuple[Fold, Posting]]:
+        """Settle, and reverse. Those of `decide`."""
+        account = party.fold.account
+        parties.settle(party.fold)
+        if account.link is not Link.POOLED or account.link_to is None:
+            return [(party.fold, decide(party.fold, command, party.addressed))]
+        group = parties.folds[account.link_to]
+        parties.settle(group)
+        return reverse_brought(party.fold, group, command, party.addressed)

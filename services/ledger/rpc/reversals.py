@@ -14,6 +14,7 @@ from services.ledger.operations.outcomes import Item
 from services.ledger.operations.post import apply, post
 from services.ledger.operations.reversals import (
     FoundPosting,
+    RecallPlan,
     entries_given,
     find_posting,
     others_of,
@@ -49,6 +50,7 @@ class ReversalServicer:
         )
         others = [] if request.parts else await others_of(self._ledger, found)
         plan = _plan(request, others) if others else None
+        recall = RecallPlan() if found.earned else None
         item = Item(
             command=command,
             key=found.stored.account,
@@ -56,7 +58,7 @@ class ReversalServicer:
             stay=True,
             of=posting.addressee,
             whose=found.account_member,
-            plan=plan,
+            plan=plan or recall,
             also=() if plan is None else plan.keys(),
         )
         written = await apply(
@@ -65,7 +67,7 @@ class ReversalServicer:
         response = ledger_pb2.ReversePostingResponse()
         answer(response, written, request.program, posting.member)
         _fill_sums(response, written.posting)
-        for side in written.sides:
+        for side in written.sides if others else ():
             program = await program_id(self._ledger, side.program)
             fill_posting(response.others.add(), side.posting, program, side.policy)
             _fill_sums(response, side.posting)
