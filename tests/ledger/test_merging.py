@@ -37,6 +37,17 @@ async def account(ledger: LedgerUnderTest, member: str, program: str = "p1", **f
     )
 
 
+async def assert_verified(
+    ledger: LedgerUnderTest, *members: str, program: str = "p1"
+) -> None:
+    """The members' own books balance."""
+    for member in members:
+        answer = await ledger.points.VerifyAccount(
+            ledger_pb2.VerifyAccountRequest(program=program, member=member)
+        )
+        assert answer.ok, (member, answer.findings)
+
+
 def merge(member: str, into: str, request_id: str = "m1", **fields: Any) -> Any:
     """A request to merge a member."""
     return group_pb2.MergeMembersRequest(
@@ -69,6 +80,43 @@ async def test_points_move_and_the_old_id_means_the_new(ledger: LedgerUnderTest)
     replayed = await earn(ledger, "old", 7, "e2")
     assert replayed.replayed
     assert replayed.posting == later.posting
+    await assert_verified(ledger, "old", "new")
+
+
+async def test_what_was_earned_before_is_reversed_from_what_moved(ledger: LedgerUnderTest) -> None:
+    await furnish(ledger)
+    first = await earn(ledger, "old", 100)
+    await earn(ledger, "new", 5)
+    await ledger.points.Count(
+        ledger_pb2.CountRequest(
+            program="p1", member="old", request_id="c1", counter="visits", value=3
+        )
+    )
+    await ledger.members.MergeMembers(merge("old", "new"))
+
+    answer = await ledger.points.ReversePosting(
+        ledger_pb2.ReversePostingRequest(
+            program="p1", posting=first.posting.posting, request_id="v1", points=60
+        )
+    )
+
+    assert (answer.reversed, answer.unrecovered) == (60, 0)
+    assert (answer.posting.member, answer.posting.account_member) == ("old", "new")
+    assert (await account(ledger, "new")).balances[0].available == 45
+    windows = [
+        resources_pb2.CounterWindow(counter=name, period=resources_pb2.CounterWindow.LIFETIME)
+        for name in ("visits", "points_earned")
+    ]
+    counted = await account(ledger, "old", windows=windows)
+    assert [each.value for each in counted.counters] == [3, 45]
+    again = await ledger.points.ReversePosting(
+        ledger_pb2.ReversePostingRequest(
+            program="p1", posting=first.posting.posting, request_id="v1", points=60
+        )
+    )
+    assert again.replayed
+    assert again.posting == answer.posting
+    await assert_verified(ledger, "old", "new")
 
 
 async def test_reads_of_the_old_id_answer_the_account_that_remains(

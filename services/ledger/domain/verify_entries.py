@@ -73,6 +73,8 @@ class BuiltLot:
     repaid: int = 0
     claim: int = 0
     noticed_time: datetime | None = None
+    # Whether its points came from another account, whose entries say what was reversed of them.
+    moved: bool = False
 
 
 @dataclass(slots=True)
@@ -110,6 +112,8 @@ class Rebuilt:
                 self._reverse(entry, abs(change))
         elif entry.kind is Kind.LINKED:
             self.linked = True
+        elif entry.kind is Kind.MOVED_IN and entry.counter is not None:
+            self._count(entry.counter, entry.effective_time, entry.counter_change or 0)
         elif entry.currency is not None:
             self._move(f"entry {entry.sequence}", entry, entry.currency)
 
@@ -177,6 +181,7 @@ class Rebuilt:
             expiry_days=entry.expiry_days,
             expiry_round=entry.expiry_round,
             claim=entry.unrecovered or 0,
+            moved=entry.earn_time is not None,
         )
 
     def _draw(self, row: str, entry: Entry, currency: int) -> None:
@@ -230,7 +235,8 @@ class Rebuilt:
             # What came back to the lot met its claim.
             lot.claim += entry.points
             return
-        self._reverse(entry, entry.requested)
+        if not lot.moved:
+            self._reverse(entry, entry.requested)
         lot.repaid -= min(lot.repaid, entry.change[3])
         lot.expired -= entry.expired or 0
         lot.claim += entry.unrecovered or 0
