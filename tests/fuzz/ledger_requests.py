@@ -15,10 +15,11 @@ from loyalty.ledger.v1 import (
     ledger_pb2,
     program_pb2,
     proof_pb2,
+    report_pb2,
     resources_pb2,
 )
 
-FILES = (ledger_pb2, program_pb2, account_pb2, proof_pb2, clock_pb2)
+FILES = (ledger_pb2, program_pb2, account_pb2, proof_pb2, report_pb2, clock_pb2)
 # Frozen by and by; whoever is called otherwise is not.
 COLD = "cold"
 NOWHERE = "01890000-0000-7000-8000-000000000000"
@@ -217,8 +218,23 @@ VALID: dict[str, Make] = {
         program=p, member=m, windows=[_window()]
     ),
     "BatchGetAccounts": lambda p, m: ledger_pb2.BatchGetAccountsRequest(
-        program=p, members=[m, "nobody"], windows=[_window()]
+        program=p,
+        members=[m, "nobody"],
+        windows=[_window()],
+        as_of=ledger_pb2.AsOf(record_time=Timestamp(seconds=1_700_000_000)),
     ),
+    "GetStatement": lambda p, m: ledger_pb2.GetStatementRequest(
+        program=p,
+        member=m,
+        page_size=3,
+        start_time=Timestamp(seconds=1),
+        end_time=Timestamp(seconds=1_800_000_000),
+    ),
+    "GetLiability": lambda p, m: report_pb2.GetLiabilityRequest(program=p),
+    "ListRedemptions": lambda p, m: report_pb2.ListRedemptionsRequest(
+        program=p, start_time=Timestamp(seconds=1), end_time=Timestamp(seconds=1_800_000_000)
+    ),
+    "ReconcileProgram": lambda p, m: report_pb2.ReconcileProgramRequest(program=p),
     "GetPosting": lambda p, m: ledger_pb2.GetPostingRequest(program=p, posting=NOWHERE),
     "ListEntries": lambda p, m: ledger_pb2.ListEntriesRequest(program=p, member=m, page_size=3),
     "ListLots": lambda p, m: ledger_pb2.ListLotsRequest(

@@ -21,7 +21,7 @@ def settings() -> dict[str, Any]:
     points = program_pb2.PointsSettings(pending_conversion=True)
     points.expiry.add(strategy="days", kind="FIXED", days=9)
     points.expiry.add(strategy="idle", kind="INACTIVITY", months=1)
-    returns = program_pb2.ReturnsSettings(policy="ALLOW_DEBT")
+    returns = program_pb2.ReturnsSettings(policy=program_pb2.ReturnsSettings.Policy.ALLOW_DEBT)
     return {
         "points": points,
         "returns": returns,
@@ -143,11 +143,12 @@ class Twins:
 
 
 async def transfer(points: Points, amount: int, to: str) -> Any:
-    return await points.ledger.points.TransferPoints(
-        ledger_pb2.TransferPointsRequest(
-            **points.common(), points=amount, recipient={"a": "ada", "b": "bob"}[to]
-        )
+    request = ledger_pb2.TransferPointsRequest(
+        points=amount, recipient={"a": "ada", "b": "bob"}[to]
     )
+    for name, value in points.common().items():
+        setattr(request, name, value)
+    return await points.ledger.points.TransferPoints(request)
 
 
 async def outcome(call: Any) -> str:
