@@ -85,7 +85,7 @@ JOIN counter c
 """
 
 # Balances, months of counters and recorded requests in one round trip: rows of one shape, told
-# apart by `part`.
+# apart by `part`. What another member asked for in this account is not this one's request.
 _WORKING = """
 SELECT 0 AS part, b.bucket, b.account, b.currency AS number, NULL::int AS month,
     ARRAY[
@@ -110,6 +110,7 @@ SELECT 2, p.bucket, p.account, NULL, NULL, NULL, p.request_id, p.request_digest,
 FROM unnest($8::int[], $9::bigint[], $10::text[]) AS k (bucket, account, request_id)
 JOIN posting p
     ON p.bucket = k.bucket AND p.account = k.account AND p.request_id = k.request_id
+    AND p.addressee IS NULL
 """
 
 
