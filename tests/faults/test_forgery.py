@@ -119,15 +119,15 @@ async def test_an_account_that_never_was_is_missed(scene: Scene) -> None:
 async def test_a_posting_put_into_the_past_is_named(scene: Scene) -> None:
     """In the place of a change of the program, whose numbers postings share."""
     rows = scene.intruder.rows
-    bucket, sequence = await rows.fetchrow("DELETE FROM program_change RETURNING bucket, sequence")
+    place = await rows.fetchrow("DELETE FROM program_change RETURNING bucket, sequence")
+    assert place is not None
     await rows.execute(
         """
         INSERT INTO posting SELECT (jsonb_populate_record(p, jsonb_build_object(
             'bucket', $1::int, 'sequence', $2::bigint, 'account', 4711))).*
         FROM posting p LIMIT 1
         """,
-        bucket,
-        sequence,
+        *place,
     )
     lines = "\n".join(await scene.said())
 
@@ -165,13 +165,10 @@ async def test_leaves_that_were_changed_with_the_rows_are_not_believed(scene: Sc
 
 
 async def test_the_program_goes_on_and_its_new_history_is_proven(scene: Scene) -> None:
-    await scene.kept.ledger.programs.UpdateProgramSettings(
-        program_pb2.UpdateProgramSettingsRequest(
-            program="p1",
-            settings={"redemption": {"step": 5}},
-            update_mask={"paths": ["redemption.step"]},
-        )
-    )
+    request = program_pb2.UpdateProgramSettingsRequest(program="p1")
+    request.settings.redemption.step = 5
+    request.update_mask.paths.append("redemption.step")
+    await scene.kept.ledger.programs.UpdateProgramSettings(request)
     await scene.kept.earn(*(f"m{number}" for number in range(30)))
     made = await scene.kept.checkpoint()
     checked = await scene.check()
