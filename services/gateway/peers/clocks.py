@@ -1,6 +1,7 @@
 """The parts of a sandbox's time that the services keep."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -9,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.channels import Metadata
 from chassis.refusals import DependencyUnavailable, error_info, status_of_error
-from loyalty.clock import SERVICES
+from loyalty.clock import SERVICES, advance
 from loyalty.common.v1 import clock_pb2
 from loyalty.ledger.v1 import program_pb2
 from services.gateway.peers.channels import Channels
@@ -47,6 +48,18 @@ class Clocks:
         }
         self._advance = channels.unary(KEEPER, _ADVANCE, program_pb2.AdvanceClockResponse)
 
+    async def move(
+        self, program: str, until: datetime, remaining: Callable[[], float], metadata: Metadata
+    ) -> tuple[datetime, int]:
+        """Move all services to an instant, in order; the program's now, and accounts settled.
+
+        `remaining` answers the seconds that are left, and refuses where none are.
+        """
+        move = _Move(self, program, until, remaining, metadata)
+        followers = [_Part(move, name) for name in FOLLOWERS]
+        settled = await advance(_Part(move, KEEPER), followers, until)
+        return move.now, settled
+
     async def next_due(
         self, name: str, program: str, seconds: float, metadata: Metadata
     ) -> datetime | None:
@@ -70,6 +83,50 @@ class Clocks:
         request = program_pb2.AdvanceClockRequest(program=program, time=_timestamp(time))
         answer = await _named(KEEPER, self._advance(request, seconds, metadata))
         return answer.time.ToDatetime(UTC), answer.settled_accounts
+
+
+class _Move:
+    """One move of one program to an instant."""
+
+    def __init__(
+        self,
+        clocks: Clocks,
+        program: str,
+        until: datetime,
+        remaining: Callable[[], float],
+        metadata: Metadata,
+    ) -> None:
+        self.clocks = clocks
+        self.program = program
+        self.until = until
+        self.remaining = remaining
+        self.metadata = metadata
+        self.now = until
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one service does in a move."""
+
+    move: _Move
+    name: str
+
+    async def next_due(self) -> datetime | None:
+        """When the service has something due next."""
+        move = self.move
+        return await move.clocks.next_due(self.name, move.program, move.remaining(), move.metadata)
+
+    async def catch_up(self, time: datetime) -> int:
+        """Bring the service to an instant; at the end the keeper moves the program's clock."""
+        move = self.move
+        if self.name != KEEPER or time != move.until:
+            return await move.clocks.catch_up(
+                self.name, move.program, time, move.remaining(), move.metadata
+            )
+        move.now, settled = await move.clocks.advance(
+            move.program, time, move.remaining(), move.metadata
+        )
+        return settled
 
 
 def _timestamp(time: datetime) -> Timestamp:
