@@ -22,6 +22,8 @@ from loyalty.ledger.v1 import (
 FILES = (ledger_pb2, program_pb2, account_pb2, proof_pb2, report_pb2, clock_pb2)
 # Frozen by and by; whoever is called otherwise is not.
 COLD = "cold"
+# Whom transfers, merges and groups are about.
+OTHERS = ("bob", "duplicate", "cousin", "uncle")
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 
 _numbers = count()
@@ -135,10 +137,12 @@ def _create_group(program: str, member: str) -> group_pb2.CreateGroupRequest:
         program=program,
         group=fresh("g"),
         request_id="create",
-        kind="GROUP",
+        kind=resources_pb2.Account.GROUP,
         display_name="A family",
     )
-    request.rules.roles.add(role="head", permissions=["REDEEM", "TRANSFER"])
+    request.rules.roles.add(
+        role="head", permissions=[group_pb2.GroupRole.REDEEM, group_pb2.GroupRole.TRANSFER]
+    )
     request.rules.on_leave = group_pb2.GroupRules.TAKE_SHARE
     return request
 
@@ -314,10 +318,10 @@ VALID: dict[str, Make] = {
     ),
     "ListGroups": lambda p, m: group_pb2.ListGroupsRequest(program=p, page_size=3),
     "AddGroupMember": lambda p, m: group_pb2.AddGroupMemberRequest(
-        **_to(p, "cousin"), group="family", role="member", on_join="LEAVE_BEHIND"
+        **_to(p, "cousin"), group="family", role="member", on_join=group_pb2.GroupRules.LEAVE_BEHIND
     ),
     "RemoveGroupMember": lambda p, m: group_pb2.RemoveGroupMemberRequest(
-        **_to(p, "uncle"), group="family", on_leave="TAKE_SHARE"
+        **_to(p, "uncle"), group="family", on_leave=group_pb2.GroupRules.TAKE_SHARE
     ),
     "ListGroupMembers": lambda p, m: group_pb2.ListGroupMembersRequest(
         program=p, group="family", page_size=3, include_former=True

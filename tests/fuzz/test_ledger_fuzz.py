@@ -17,9 +17,9 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from loyalty.errors.v1 import errors_pb2
-from loyalty.ledger.v1 import ledger_pb2, program_pb2
+from loyalty.ledger.v1 import group_pb2, ledger_pb2, program_pb2, resources_pb2
 from testkit.postgres import TestPostgres
-from tests.fuzz.ledger_requests import COLD, VALID, fresh, methods, path
+from tests.fuzz.ledger_requests import COLD, OTHERS, VALID, fresh, methods, path
 from tests.fuzz.mutants import garbage, mutants
 from tests.properties.driver import Ledger, status_of
 from tests.properties.effort import LONG, SEED
@@ -127,16 +127,27 @@ def furnish(target: Target, program: str, start: Timestamp) -> None:
     request.settings.program.time_zone = "Pacific/Apia"
     request.settings.currencies.alternate = True
     request.settings.points.pending_conversion = True
+    request.settings.groups.enabled = True
+    request.settings.transfer.enabled = True
+    request.settings.redemption.across_programs = program_pb2.RedemptionSettings.FIRST_TO_EXPIRE
     ledger = target.ledger
     ledger.call(ledger.programs.CreateProgram, request)
     for counter in ("visits", "unmoved"):
         made = program_pb2.CreateCounterRequest(program=program, counter_id=counter)
         ledger.call(ledger.programs.CreateCounter, made)
-    for member in (target.member, COLD):
+    for member in (target.member, COLD, *OTHERS):
         earning = ledger_pb2.EarnRequest(
             program=program, member=member, request_id=fresh("r"), points=10**6
         )
         ledger.call(ledger.ledger.Earn, earning)
+    family = group_pb2.CreateGroupRequest(
+        program=program, group="family", request_id="create", kind=resources_pb2.Account.GROUP
+    )
+    ledger.call(ledger.accounts.CreateGroup, family)
+    joining = group_pb2.AddGroupMemberRequest(
+        program=program, member="uncle", group="family", request_id="join"
+    )
+    ledger.call(ledger.accounts.AddGroupMember, joining)
 
 
 def assert_unharmed(target: Target) -> None:

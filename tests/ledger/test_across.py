@@ -3,7 +3,7 @@
 from typing import Any
 
 from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
-from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
+from tests.ledger.programs_kit import LedgerUnderTest, at
 
 Entry = resources_pb2.Entry
 Redemption = program_pb2.RedemptionSettings

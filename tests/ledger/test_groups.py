@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import pytest
-
-from loyalty.ledger.v1 import account_pb2, group_pb2, ledger_pb2, program_pb2, resources_pb2
-from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
+from loyalty.ledger.v1 import group_pb2, ledger_pb2, program_pb2, resources_pb2
+from tests.ledger.programs_kit import LedgerUnderTest, at
 
 Entry = resources_pb2.Entry
 Account = resources_pb2.Account

@@ -1,12 +1,9 @@
 """Giving points to another member, over a real ledger."""
 
-import asyncio
 from typing import Any
 
-import pytest
-
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, resources_pb2
-from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
+from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
+from tests.ledger.programs_kit import LedgerUnderTest, at
 
 Entry = resources_pb2.Entry
 

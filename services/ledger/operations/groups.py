@@ -32,6 +32,7 @@ from services.ledger.store.accounts import Key
 from services.ledger.store.directory import Name
 from services.ledger.store.pools import Pool, Stay
 from services.ledger.store.programs import Connection
+from services.ledger.store.tables import Database
 
 
 def check_rules(rules: GroupRules, kind: AccountKind) -> GroupRules:
@@ -217,6 +218,7 @@ async def get_group(context: LedgerContext, organization: str, program: str, gro
 
 async def update_group(
     context: LedgerContext,
+    database: Database,
     organization: str,
     program: str,
     group: str,
@@ -229,8 +231,10 @@ async def update_group(
     if rules.pooling != found.rules.pooling:
         raise SettingFixed("rules.pooling")
     name = found.display_name if display_name is None else display_name
-    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        return await pools.update(connection, found.key, name, rules)
+    changed = replace(found, display_name=name, rules=rules)
+    async with database.begin() as connection:
+        await pools.update(connection, changed)
+    return changed
 
 
 async def page_of_groups(

@@ -19,6 +19,7 @@ from services.ledger.domain.commands import (
 from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave, Permission
 from services.ledger.domain.policy import Policy
 from services.ledger.operations import groups
+from services.ledger.operations.context import ProgramContext
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.merge import merge_members
 from services.ledger.rpc.answers import answer, deadline
@@ -109,6 +110,7 @@ class GroupServicer:
     """Translates, and decides nothing."""
 
     _ledger: LedgerContext
+    _programs: ProgramContext
 
     async def MergeMembers(
         self, request: group_pb2.MergeMembersRequest, context: Context
@@ -155,7 +157,12 @@ class GroupServicer:
         rules = _rules(request.rules) if request.HasField("rules") else None
         organization = current_caller().organization
         pool = await groups.update_group(
-            self._ledger, organization, request.program, request.group, (name, rules)
+            self._ledger,
+            self._programs.engine,
+            organization,
+            request.program,
+            request.group,
+            (name, rules),
         )
         return _group(request.program, pool)
 

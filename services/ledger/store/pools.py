@@ -7,11 +7,13 @@ from datetime import datetime
 from functools import lru_cache
 
 import asyncpg
+from sqlalchemy import text
 
 from services.ledger.domain.account import AccountKind
 from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave, Permission
 from services.ledger.store.accounts import Key
 from services.ledger.store.programs import Connection
+from services.ledger.store.tables import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,10 @@ _KIND = "UPDATE account SET kind = $3 WHERE bucket = $1 AND id = $2"
 
 _FIND = f"SELECT {_COLUMNS} FROM pool WHERE bucket = $1 AND account = $2"
 
-_UPDATE = f"""
-UPDATE pool SET display_name = $3, rules = $4::jsonb WHERE bucket = $1 AND account = $2
-RETURNING {_COLUMNS}
-"""
+_UPDATE = text("""
+UPDATE pool SET display_name = :display_name, rules = CAST(:rules AS jsonb)
+WHERE bucket = :bucket AND account = :account
+""")
 
 _LIST = f"SELECT {_COLUMNS} FROM pool WHERE program = $1 AND id > $2 ORDER BY id LIMIT $3"
 
@@ -163,11 +165,17 @@ async def find(connection: Connection, key: Key) -> Pool | None:
     return None if row is None else _pool(row)
 
 
-async def update(connection: Connection, key: Key, display_name: str, rules: GroupRules) -> Pool:
-    """Change a group; answers it as it is then."""
-    row = await connection.fetchrow(_UPDATE, *key, display_name, rules_to_json(rules))
-    assert row is not None
-    return _pool(row)
+async def update(connection: Transaction, pool: Pool) -> None:
+    """Write a group's name and rules."""
+    await connection.execute(
+        _UPDATE,
+        {
+            "bucket": pool.key[0],
+            "account": pool.key[1],
+            "display_name": pool.display_name,
+            "rules": rules_to_json(pool.rules),
+        },
+    )
 
 
 async def page(connection: Connection, program: int, after: str, limit: int) -> list[Pool]:
