@@ -111,8 +111,13 @@ def assert_same_past(driver: Driver, model: Program, member: str, time: datetime
             driver.account_at(member, record)
     else:
         assert_same_balances(driver.account_at(member, record), model, known)
-    then = driver.account_at(member, ledger_pb2.AsOf(effective_time=stamp(time)))
+    effective = ledger_pb2.AsOf(effective_time=stamp(time))
     account = model.find(member)
+    if all(entry.effective_time > time for entry in account.entries):
+        with pytest.raises(Refused, match="MEMBER_NOT_FOUND"):
+            driver.account_at(member, effective)
+        return
+    then = driver.account_at(member, effective)
     theirs = {balance.currency: numbers(balance) for balance in then.balances}
     for currency in model.currencies(account):
         counting = model.amounts_at(account, currency, time)

@@ -122,6 +122,7 @@ def reconfigured(draw: st.DrawFn, settings: Settings) -> Settings:
         start=None,
         end=None,
         redeem_until=None,
+        notice_days=settings.notice_days,
     )
 
 

@@ -230,7 +230,7 @@ class Agreement(RuleBasedStateMachine):
         if account and isinstance(their, Answer) and not command.validate_only:
             # What is to be told from now on is told by whoever looks next.
             told = account.copy()
-            while told.entries[-1].kind == "EXPIRY_NOTICED":
+            while not their.replayed and told.entries[-1].kind == "EXPIRY_NOTICED":
                 told.entries.pop()
             assert_same_account(shown, self.model, told)
 
