@@ -18,10 +18,12 @@ from urllib.parse import unquote, urlsplit
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from chassis.database import engine
+from chassis.logs import logger
 
 ENVIRONMENT = Path(__file__).with_name("migration_env")
 LOCK_WAIT_MS = 120_000
@@ -33,6 +35,9 @@ def migrate(dsn: str, script_location: Path, serving_dsn: str | None = None) -> 
     `dsn` is of the role that owns the tables. Where `serving_dsn` is of another role, that one gets
     its grants; with nothing missing this needs no more than the right to read. Several processes
     may call it at once: one works, the others wait. Blocks; inside an event loop use a thread.
+
+    Tables that a later version has moved on are left as they are, with their grants: the previous
+    version starts and serves on them while the next one is rolled out, or taken back.
     """
     work = _migrate(dsn, script_location, serving_dsn)
     # A loop of its own in a thread of its own works whether or not the caller runs one.
@@ -49,9 +54,9 @@ async def _migrate(dsn: str, script_location: Path, serving_dsn: str | None) -> 
     database = engine(dsn, size=1)
     try:
         async with database.connect() as connection:
-            await connection.run_sync(_upgrade, script_location)
+            newer = await connection.run_sync(_upgrade, script_location)
             serving = role_of(serving_dsn) if serving_dsn else ""
-            if serving and serving != role_of(dsn):
+            if not newer and serving and serving != role_of(dsn):
                 await connection.run_sync(_grant, script_location, serving)
     finally:
         await database.dispose()
@@ -66,7 +71,8 @@ def _config(script_location: Path) -> Config:
     return config
 
 
-def _upgrade(connection: Connection, script_location: Path) -> None:
+def _upgrade(connection: Connection, script_location: Path) -> bool:
+    """Run what is missing; answers whether the tables are of a later version than this one."""
     key = int.from_bytes(hashlib.sha256(b"loyalty migrations").digest()[:8], signed=True)
     connection.execute(text(f"SET lock_timeout = {LOCK_WAIT_MS}"))
     # Of the session, not of a transaction: a revision may commit on its way.
@@ -75,12 +81,23 @@ def _upgrade(connection: Connection, script_location: Path) -> None:
     try:
         config = _config(script_location)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        newer = _is_newer(connection, config)
+        if not newer:
+            command.upgrade(config, "head")
         connection.commit()
     finally:
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         connection.commit()
+    return newer
+
+
+def _is_newer(connection: Connection, config: Config) -> bool:
+    known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
+    run = set(MigrationContext.configure(connection).get_current_heads())
+    if run - known:
+        logger("migrations").warning("the tables are of a later version", revisions=sorted(run))
+    return bool(run - known)
 
 
 def _grant(connection: Connection, script_location: Path, role: str) -> None:

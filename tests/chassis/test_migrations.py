@@ -22,6 +22,15 @@ def upgrade():
     op.execute("CREATE TABLE lease (id int PRIMARY KEY)")
     op.execute("CREATE TABLE note (id int PRIMARY KEY)")
 '''
+SECOND = '''
+"""Second."""
+from alembic import op
+revision = "0002"
+down_revision = "0001"
+append_only = ("ledger",)
+def upgrade():
+    op.execute("CREATE TABLE ledger (id int PRIMARY KEY)")
+'''
 BROKEN = '''
 """Second."""
 from alembic import op
@@ -78,6 +87,26 @@ def test_four_processes_that_migrate_at_once_run_each_revision_once(
             each.result()
 
     assert _fetch(dsn, "SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+def test_the_previous_version_starts_on_the_tables_of_the_next_and_leaves_them(
+    postgres: TestPostgres, revisions: Path
+) -> None:
+    dsn = postgres.empty()
+    postgres.server.ensure_role("reader")
+    serving = postgres.server.dsn(dsn.rpartition("/")[2], "reader")
+    second = revisions / "0002_second.py"
+    second.write_text(SECOND)
+    migrate(dsn, revisions, serving)
+    second.unlink()
+    migrate(dsn, revisions, serving)
+
+    assert _tables(dsn) == ["alembic_version", "book", "lease", "ledger", "note"]
+    # What the next version declared of its tables still holds.
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        _fetch(serving, "DELETE FROM ledger")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        _fetch(serving, "UPDATE ledger SET id = 1")
 
 
 def test_a_revision_that_fails_leaves_nothing_half_done(
