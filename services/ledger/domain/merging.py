@@ -76,7 +76,8 @@ def _merge(pair: Pair, reason: str | None) -> None:
     old.seal(entry)
     if not new.account.sequence:
         new.account.enrol_time = old.account.enrol_time
-        new.seal(new.entry(Kind.ENROLLED, None, None, (0, 0, 0, 0)))
+        since = old.account.enrol_time
+        new.seal(new.entry(Kind.ENROLLED, None, None, (0, 0, 0, 0), effective_time=since))
     for currency in sorted(old.account.balances):
         draws = [
             (lot.sequence, lot.free)
