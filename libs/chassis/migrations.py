@@ -54,10 +54,10 @@ async def _migrate(dsn: str, script_location: Path, serving_dsn: str | None) -> 
     database = engine(dsn, size=1)
     try:
         async with database.connect() as connection:
-            newer = await connection.run_sync(_upgrade, script_location)
             serving = role_of(serving_dsn) if serving_dsn else ""
-            if not newer and serving and serving != role_of(dsn):
-                await connection.run_sync(_grant, script_location, serving)
+            if serving == role_of(dsn):
+                serving = ""
+            await connection.run_sync(_bring_up_to_date, script_location, serving)
     finally:
         await database.dispose()
 
@@ -71,8 +71,8 @@ def _config(script_location: Path) -> Config:
     return config
 
 
-def _upgrade(connection: Connection, script_location: Path) -> bool:
-    """Run what is missing; answers whether the tables are of a later version than this one."""
+def _bring_up_to_date(connection: Connection, script_location: Path, serving: str) -> None:
+    """Run what is missing, then grant; one process at a time, for two must not grant at once."""
     key = int.from_bytes(hashlib.sha256(b"loyalty migrations").digest()[:8], signed=True)
     connection.execute(text(f"SET lock_timeout = {LOCK_WAIT_MS}"))
     # Of the session, not of a transaction: a revision may commit on its way.
@@ -81,15 +81,15 @@ def _upgrade(connection: Connection, script_location: Path) -> bool:
     try:
         config = _config(script_location)
         config.attributes["connection"] = connection
-        newer = _is_newer(connection, config)
-        if not newer:
+        if not _is_newer(connection, config):
             command.upgrade(config, "head")
-        connection.commit()
+            connection.commit()
+            if serving:
+                _grant(connection, script_location, serving)
     finally:
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         connection.commit()
-    return newer
 
 
 def _is_newer(connection: Connection, config: Config) -> bool:

@@ -89,6 +89,23 @@ def test_four_processes_that_migrate_at_once_run_each_revision_once(
     assert _fetch(dsn, "SELECT version_num FROM alembic_version") == [("0001",)]
 
 
+def test_processes_that_start_together_do_not_grant_at_once(
+    postgres: TestPostgres, revisions: Path
+) -> None:
+    """Two grants at once on one schema are refused by Postgres, and a process would not start."""
+    dsn = postgres.empty()
+    postgres.server.ensure_role("reader")
+    serving = postgres.server.dsn(dsn.rpartition("/")[2], "reader")
+    migrate(dsn, revisions, serving)
+
+    with ThreadPoolExecutor(4) as threads:
+        done = [threads.submit(migrate, dsn, revisions, serving) for _ in range(24)]
+        for each in done:
+            each.result()
+
+    assert _fetch(dsn, "SELECT has_table_privilege('reader', 'book', 'INSERT')") == [(True,)]
+
+
 def test_the_previous_version_starts_on_the_tables_of_the_next_and_leaves_them(
     postgres: TestPostgres, revisions: Path
 ) -> None:
