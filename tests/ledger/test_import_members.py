@@ -1,13 +1,18 @@
 """Members of another system: enrolled with what they bring, each row once."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.refusals import error_info
 from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, resources_pb2
-from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
+from services.ledger.operations.environment import Environment
+from services.ledger.store.programs import ProgramCache
+from testkit.postgres import TestDatabase
+from tests.ledger.programs_kit import LedgerUnderTest, at, ledger_under_test, refusal
 
 Entry = resources_pb2.Entry
 
@@ -227,3 +232,35 @@ async def test_an_import_in_the_living_program_counts_from_now(ledger: LedgerUnd
     entry = results[0].posting.entries[1]
     assert before <= entry.effective_time.ToDatetime(tzinfo=UTC) <= datetime.now(UTC)
     assert results[0].posting.request_id == "import:old:1"
+
+
+async def test_members_who_are_made_together_are_never_one_person(
+    ledger_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever numbers are drawn: the generator says the same always, which chance did once."""
+
+    def unlucky(cache: ProgramCache, buckets: int) -> Environment:
+        return Environment(cache, buckets, random_bits=lambda bits: 5)
+
+    monkeypatch.setattr("services.ledger.__main__.Environment", unlucky)
+    async with ledger_under_test(ledger_database, buckets=2) as ledger:
+        await ledger.create_organization()
+        await sandbox(ledger)
+
+        parts = [[row(f"m{n}", brings(n + 1)) for n in range(k, 400, 8)] for k in range(8)]
+        results = await asyncio.gather(*(send(ledger, *part) for part in parts))
+
+        assert {reason(result) for part in results for result in part} == {""}
+        answer = await ledger.points.BatchGetAccounts(
+            ledger_pb2.BatchGetAccountsRequest(program="p1", members=[f"m{n}" for n in range(400)])
+        )
+        assert [each.balances[0].available for each in answer.accounts] == list(range(1, 401))
+        listed = []
+        request = account_pb2.ListMembersRequest(program="p1", page_size=7)
+        while True:
+            page = await ledger.members.ListMembers(request)
+            listed += [member.member for member in page.members]
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                break
+        assert sorted(listed) == sorted(f"m{n}" for n in range(400))

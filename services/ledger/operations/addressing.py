@@ -30,6 +30,7 @@ class Addressing:
         self._created = _NOTHING_CREATED
         self.keys: dict[Name, Key] = {}
         self.imagined: dict[Key, Loaded] = {}
+        self._number = environment.random_bits(21)
 
     async def address(self, items: Sequence[Item]) -> None:
         """Find the accounts of the members addressed, and make those that commands enrol."""
@@ -110,11 +111,20 @@ class Addressing:
         identity = await environment.cache.identity(command.organization, command.program)
         return NewAccount(
             name=name,
-            person=ids.surrogate(self._now, environment.random_bits(21)),
-            account=ids.surrogate(self._now, environment.random_bits(21)),
+            person=self._surrogate(),
+            account=self._surrogate(),
             sandbox=identity.sandbox,
             enrol_time=calendar.EARLIEST,
         )
+
+    def _surrogate(self) -> int:
+        """A number that no other one of this transaction is equal to, however many it makes.
+
+        Two people with one number would share an account. Numbers of other transactions of the same
+        millisecond are kept apart by chance, and the database refuses the rest.
+        """
+        self._number += 1
+        return ids.surrogate(self._now, self._number)
 
     async def _imagine(self, new: NewAccount, command: Command) -> None:
         """An account that does not exist, for answering as if."""

@@ -22,6 +22,7 @@ from services.ledger.operations.gathering import Arrivals, gathered
 from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
 from services.ledger.store.accounts import Key
+from services.ledger.store.directory import SurrogateTaken
 from services.ledger.store.programs import Pool
 from services.ledger.store.sessions import CONNECTION_LOST, RETRIED, Session
 
@@ -252,7 +253,13 @@ class _Lane:
         while True:
             try:
                 return await self._once(items)
-            except (RevisionMoved, Outrun, *RETRIED, *CONNECTION_LOST) as error:
+            except (
+                RevisionMoved,
+                Outrun,
+                SurrogateTaken,
+                *RETRIED,
+                *CONNECTION_LOST,
+            ) as error:
                 if loop.time() >= until:
                     raise
                 _log.warning("a transaction is tried again", error=type(error).__name__)

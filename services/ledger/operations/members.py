@@ -63,9 +63,9 @@ async def lookup_member(
 
 
 async def page_of_members(
-    context: ProgramContext, caller: Caller, program: str, after: int, size: int
+    context: ProgramContext, caller: Caller, program: str, after: tuple[int, int], size: int
 ) -> tuple[Sequence[MemberRow], bool]:
-    """At most `size` members after that account, in order of enrolment, and whether more follow.
+    """At most `size` members after that (account, bucket), in order of enrolment, and whether more follow.
 
     Refusals: PROGRAM_NOT_FOUND.
     """

@@ -13,7 +13,7 @@ from services.ledger.domain.refusals import PointsOverflow
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.store import reports
 from services.ledger.store.programs import ProgramState
-from services.ledger.store.reports import Books, OutstandingRow, RedemptionRow
+from services.ledger.store.reports import Books, OutstandingRow, Position, RedemptionRow
 
 ACCOUNTS_MAX = 20
 # Every page of redemptions looks at so many stretches of accounts at most.
@@ -204,7 +204,7 @@ class RedemptionPage:
     """Redemptions, and where to go on; None at the end. `policies` are by revision."""
 
     rows: Sequence[RedemptionRow]
-    position: tuple[int, int] | None
+    position: Position | None
     policies: Mapping[int, Policy]
 
 
@@ -213,7 +213,7 @@ async def page_of_redemptions(
     organization: str,
     program: str,
     query: RedemptionQuery,
-    after: tuple[int, int],
+    after: Position,
     size: int,
 ) -> RedemptionPage:
     """A page of redemptions after an account's entry.
@@ -224,7 +224,7 @@ async def page_of_redemptions(
     number = policy.currency(query.currency).number if query.currency else None
     between = (query.start or _EVER[0], query.end or _EVER[1])
     rows: list[RedemptionRow] = []
-    position: tuple[int, int] | None = after
+    position: Position | None = after
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         for _ in range(STRETCHES_MAX):
             assert position is not None

@@ -124,12 +124,14 @@ class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
             "organization": caller.organization,
             "program": request.program,
         }
-        position = decode_token(request.page_token, query, (int,))
-        after = int(position[0]) if position else -1
+        position = decode_token(request.page_token, query, (int, int))
+        after = (int(position[0]), int(position[1])) if position else (-1, -1)
         found, more = await members.page_of_members(
             self._programs, caller, request.program, after, page_size(request.page_size)
         )
         return account_pb2.ListMembersResponse(
             members=[member_translate.member(request.program, each) for each in found],
-            next_page_token=encode_token(query, (found[-1].account,)) if more else "",
+            next_page_token=(
+                encode_token(query, (found[-1].account, found[-1].bucket)) if more else ""
+            ),
         )

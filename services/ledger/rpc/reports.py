@@ -68,13 +68,16 @@ class ReportServicer(ReportServiceServicer):
             "program": request.program,
             "query": str(query),
         }
-        position = decode_token(request.page_token, asked, (int, int))
+        position = decode_token(request.page_token, asked, (int, int, int))
+        after = (-1, -1, 0)
+        if position:
+            after = (int(position[0]), int(position[1]), int(position[2]))
         page = await page_of_redemptions(
             self._ledger,
             organization,
             request.program,
             query,
-            (int(position[0]), int(position[1])) if position else (-1, 0),
+            after,
             page_size(request.page_size),
         )
         return report_pb2.ListRedemptionsResponse(

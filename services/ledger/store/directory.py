@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
+
 from services.ledger.domain.digest import first_digest
 from services.ledger.store.programs import Connection
 
@@ -127,8 +129,22 @@ class Created:
     people: frozenset[tuple[int, str, str]]
 
 
+class SurrogateTaken(Exception):
+    """A number that was drawn for a person or an account is another one's already: draw again."""
+
+
 async def create(connection: Connection, wanted: Sequence[NewAccount]) -> Created:
-    """Make the accounts that do not exist, in key order, whoever else makes them just now."""
+    """Make the accounts that do not exist, in key order, whoever else makes them just now.
+
+    Raises SurrogateTaken, where another transaction of the same millisecond drew the same number.
+    """
+    try:
+        return await _create(connection, wanted)
+    except asyncpg.UniqueViolationError:
+        raise SurrogateTaken from None
+
+
+async def _create(connection: Connection, wanted: Sequence[NewAccount]) -> Created:
     wanted = sorted(wanted, key=lambda new: new.name)
     keys = (
         [new.name.name_bucket for new in wanted],

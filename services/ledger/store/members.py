@@ -55,9 +55,9 @@ WHERE k.name_bucket = $1 AND k.organization = $2 AND k.member = $3 AND a.program
 _LIST = f"""
 SELECT {_COLUMNS}
 FROM account a JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
-WHERE a.program = $1 AND a.id > $2 AND d.organization = $3 AND a.sequence > 0
-ORDER BY a.id
-LIMIT $4
+WHERE a.program = $1 AND (a.id, a.bucket) > ($2, $3) AND d.organization = $4 AND a.sequence > 0
+ORDER BY a.id, a.bucket
+LIMIT $5
 """
 
 
@@ -70,8 +70,8 @@ async def find_member(
 
 
 async def list_members(
-    connection: Connection, program: int, organization: str, after: int, limit: int
+    connection: Connection, program: int, organization: str, after: tuple[int, int], limit: int
 ) -> Sequence[MemberRow]:
-    """At most `limit` members of a program whose account is greater than `after`, in that order."""
-    rows = await connection.fetch(_LIST, program, after, organization, limit)
+    """At most `limit` members of a program after an (account, bucket), in that order."""
+    rows = await connection.fetch(_LIST, program, *after, organization, limit)
     return [MemberRow(**dict(row)) for row in rows]

@@ -10,6 +10,9 @@ from services.ledger.store.programs import Connection
 
 REDEMPTION_ACCOUNTS = 2_000
 
+Position = tuple[int, int, int]
+"""(account, bucket, sequence of an entry)."""
+
 _TIMEOUT = "SELECT set_config('statement_timeout', $1, true)"
 
 # When a lot expires as things stand; nobody's points are left out.
@@ -169,7 +172,9 @@ ORDER BY h.bucket
 
 _REDEMPTIONS = """
 WITH accounts AS MATERIALIZED (
-    SELECT bucket, id, person FROM account WHERE program = $1 AND id >= $2 ORDER BY id LIMIT $6
+    SELECT bucket, id, person FROM account
+    WHERE program = $1 AND (id, bucket) >= ($2, $9)
+    ORDER BY id, bucket LIMIT $6
 )
 SELECT a.id, e.sequence, d.member, e.bucket, e.posting, e.kind, e.record_time, e.effective_time,
     e.currency, e.points, p.reference, coalesce(q.revision, p.revision), e.related
@@ -181,13 +186,15 @@ LEFT JOIN entry r ON e.kind = 14 AND r.bucket = e.bucket AND r.account = e.accou
 LEFT JOIN posting q ON q.bucket = r.bucket AND q.sequence = r.posting
 LEFT JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
 WHERE e.kind IN (3, 10, 14) AND e.record_time >= $4 AND e.record_time < $5
-    AND (a.id > $2 OR e.sequence > $3) AND ($8::smallint IS NULL OR e.currency = $8)
-ORDER BY a.id, e.sequence
+    AND ((a.id, a.bucket) <> ($2, $9) OR e.sequence > $3)
+    AND ($8::smallint IS NULL OR e.currency = $8)
+ORDER BY a.id, a.bucket, e.sequence
 LIMIT $7
 """
 
 _ACCOUNT_AFTER = """
-SELECT id FROM account WHERE program = $1 AND id >= $2 ORDER BY id OFFSET $3 LIMIT 1
+SELECT id, bucket FROM account WHERE program = $1 AND (id, bucket) >= ($2, $3)
+ORDER BY id, bucket OFFSET $4 LIMIT 1
 """
 
 
@@ -315,23 +322,27 @@ async def gaps(connection: Connection) -> list[tuple[int, int, int]]:
 async def redemptions(
     connection: Connection,
     program: int,
-    after: tuple[int, int],
+    after: Position,
     between: tuple[datetime, datetime],
     currency: int | None,
     limit: int,
-) -> tuple[list[RedemptionRow], tuple[int, int] | None]:
-    """At most `limit` rows after an account's sequence, and where to go on; None at the end.
+) -> tuple[list[RedemptionRow], Position | None]:
+    """At most `limit` rows after a position, and where to go on; None at the end.
 
     A call looks at a few thousand accounts, so that it may find fewer, or none.
     """
+    account, bucket, sequence = after
     rows = await connection.fetch(
-        _REDEMPTIONS, program, *after, *between, REDEMPTION_ACCOUNTS, limit, currency
+        _REDEMPTIONS,
+        *(program, account, sequence, *between, REDEMPTION_ACCOUNTS, limit, currency, bucket),
     )
     found = [RedemptionRow(*row) for row in rows]
     if len(found) == limit:
-        return found, (found[-1].account, found[-1].sequence)
-    following = await connection.fetchval(_ACCOUNT_AFTER, program, after[0], REDEMPTION_ACCOUNTS)
-    return found, None if following is None else (following, 0)
+        return found, (found[-1].account, found[-1].bucket, found[-1].sequence)
+    following = await connection.fetchrow(
+        _ACCOUNT_AFTER, program, account, bucket, REDEMPTION_ACCOUNTS
+    )
+    return found, None if following is None else (following[0], following[1], 0)
 
 
 def _books(

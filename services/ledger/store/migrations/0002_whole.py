@@ -13,7 +13,7 @@ down_revision = "0001"
 # What is written here is never changed, not even by the service itself.
 append_only = ("request", "program_revision", "program_change")
 # An identifier is taken away from its member; a person that is erased leaves nothing here.
-deletable = ("identifier", "directory")
+deletable = ("identifier", "directory", "waking")
 
 STATEMENTS = (
     # `kind`: 1 a person, 2 a group, 3 a fleet. A linked account's commands land in the account
@@ -29,6 +29,9 @@ STATEMENTS = (
         ADD COLUMN elsewhere boolean NOT NULL DEFAULT false
     """,
     "CREATE INDEX account_link ON account (link_bucket, link_account) WHERE link IS NOT NULL",
+    # Every name is a person of its own: two with one number would share an account.
+    "DROP INDEX directory_person",
+    "CREATE UNIQUE INDEX directory_person ON directory (bucket, person)",
     # A merged person: accounts that it has none of are those of the person it was merged into.
     "ALTER TABLE directory ADD COLUMN into_bucket integer, ADD COLUMN into_person bigint",
     """
@@ -127,6 +130,14 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX hold_open ON hold (bucket, account) WHERE state = 1",
+    # Programs whose accounts are looked at again, because by a new setting something may fall due
+    # earlier than they know: all accounts after this one.
+    """
+    CREATE TABLE waking (
+        program bigint PRIMARY KEY,
+        after bigint NOT NULL
+    )
+    """,
     # How much of an entry (points of an earning or a redemption, or what a count added) was
     # reversed so far, whatever could be taken. The entry is named by its own account.
     """
