@@ -27,7 +27,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
-from chassis import validation
+from chassis import spans, validation
 from chassis.call import Call, bind_call
 from chassis.faults import dependency_of
 from chassis.identity import MEMBER_SCOPE, Identifies, Scope
@@ -123,11 +123,15 @@ class Chain:
         write, flood = self.access_log.write, OncePerSecond()
         sample = 0.0 if method.open else self.limits.access_log_sample
         name = method.name
+        # A stream's span would last for days, and asking for health is no work.
+        spanned = not (method.streams or method.open)
 
         async def step(call: Call, request: Any) -> Any:
             try:
                 return await following(call, request)
             finally:
+                if spanned and call.trace.sampled:
+                    _tell_span(call, method.service)
                 if call.code != "OK" or sample >= 1.0 or _random() < sample:
                     now = time.monotonic()
                     # Refusals of overload come in floods and would add to it: one line a second.
@@ -286,6 +290,24 @@ def _refusal_for(error: Exception, method: Method) -> Refusal:
     fault_id = uuid.uuid4().hex
     logger("chain").error("fault", method=method.name, fault_id=fault_id, exc_info=error)
     return Fault(fault_id)
+
+
+def _tell_span(call: Call, service: str) -> None:
+    attributes = {
+        "rpc.system": "grpc",
+        "rpc.method": call.method.lstrip("/"),
+        "loyalty.service": service,
+        "rpc.response.status_code": call.code,
+        **({"loyalty.reason": call.reason} if call.reason else {}),
+        **{f"loyalty.{name}": str(value) for name, value in call.fields.items()},
+    }
+    spans.record(
+        call.trace,
+        call.method.lstrip("/"),
+        time.monotonic() - call.began,
+        call.code,
+        attributes,
+    )
 
 
 async def _abort(call: Call, status: status_pb2.Status) -> Any:

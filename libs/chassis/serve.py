@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import uvloop
 
-from chassis import logs
+from chassis import logs, spans
 from chassis.server import PortTaken
 from chassis.settings import ServiceSettings, WrongSettings, read_settings
 
@@ -27,9 +27,12 @@ def run_service(
     try:
         settings = read_settings(kind)
         logs.configure(service=name, level=settings.log_level, as_json=settings.log_json)
+        spans.configure(service=name, endpoint=settings.otlp_endpoint, sample=settings.trace_sample)
         uvloop.run(_until_stopped(settings, serve))
     except (WrongSettings, PortTaken) as error:
         sys.exit(f"{name}: {error}")
+    finally:
+        spans.close()
 
 
 async def _until_stopped(

@@ -74,6 +74,14 @@ class ServiceSettings(BaseSettings):
     log_json: bool = True
     """Whether log lines are JSON; otherwise they are coloured for a terminal."""
 
+    otlp_endpoint: str = Field(default="", pattern="^(https?://.+)?$")
+    """An OpenTelemetry collector (OTLP over gRPC), such as `http://collector:4317`, that spans are
+    sent to; none where empty.
+    """
+
+    trace_sample: float = Field(default=0.1, ge=0, le=1)
+    """The share of the traces begun here whose spans are sent; a caller's own traces as it says."""
+
     access_log_sample: float = Field(default=1.0, ge=0, le=1)
     """The share of successful calls that are logged; refusals and faults always are."""
 

@@ -11,18 +11,35 @@ _LENGTH: Final = 55
 
 # Ids must differ, not be secret; this generator is seeded from the system once and costs 0.2 µs.
 _random = random.Random()  # noqa: S311
+# The share of the traces begun here whose spans are wanted; see `chassis.spans`.
+_sample = 0.0
 
 
 class Trace(NamedTuple):
-    """Where a call belongs: the trace (32 hex digits), our span in it (16), and the flags (2)."""
+    """Where a call belongs: the trace (32 hex digits), our span in it (16), and the flags (2).
+
+    `parent_id` is the caller's span, empty where the trace begins here.
+    """
 
     trace_id: str
     span_id: str
     flags: str
+    parent_id: str = ""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether somebody wants to see the spans of the trace."""
+        return int(self.flags, 16) & 1 == 1
 
     def header(self) -> str:
         """The value of `traceparent` for calls that are made on behalf of this one."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def set_sample(share: float) -> None:
+    """The share of the traces begun in this process that are marked as sampled."""
+    global _sample  # noqa: PLW0603 - as logging, tracing is one thing of the whole process
+    _sample = share
 
 
 def begin_trace(header: str | None) -> Trace:
@@ -44,5 +61,6 @@ def begin_trace(header: str | None) -> Trace:
             and trace_id.strip("0")
             and parent.strip("0")
         ):
-            return Trace(trace_id, span_id, flags)
-    return Trace(f"{_random.getrandbits(128) or 1:032x}", span_id, "00")
+            return Trace(trace_id, span_id, flags, parent)
+    flags = "01" if _sample and _random.random() < _sample else "00"
+    return Trace(f"{_random.getrandbits(128) or 1:032x}", span_id, flags)

@@ -136,7 +136,7 @@ class Gateway:
         began = self._clock()
         head = _read_head(scope["headers"])
         trace = begin_trace(head.traceparent)
-        answered = Answered(scope["method"], trace.trace_id)
+        answered = Answered(scope["method"], trace)
         extra: tuple[tuple[bytes, bytes], ...] = ()
         self._in_flight += 1
         try:
@@ -281,7 +281,9 @@ def _problem(error: Exception, answered: Answered) -> Problem:
         target = answered.route.target if answered.route is not None else "a service"
         return problem_of_error(error, target)
     fault_id = uuid.uuid4().hex
-    logger("http").error("fault", fault_id=fault_id, trace_id=answered.trace_id, exc_info=error)
+    logger("http").error(
+        "fault", fault_id=fault_id, trace_id=answered.trace.trace_id, exc_info=error
+    )
     return Problem("FAULT", "something broke on our side", {"id": fault_id})
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
+from chassis import spans
 from chassis.logs import AccessLog, OncePerSecond
 from chassis.metrics import REGISTRY
+from chassis.tracing import Trace
 from services.gateway.http.routes import Route
 
 REQUESTS = Counter(
@@ -33,7 +35,7 @@ class Answered:
     """A request while it is answered: its route and its reason of refusal once they are known."""
 
     method: str
-    trace_id: str
+    trace: Trace
     route: Route | None = None
     reason: str = ""
 
@@ -63,6 +65,8 @@ class Meter:
         if observe is None:
             observe = self._times[method, route] = SECONDS.labels(method, route).observe
         observe(now - began)
+        if answered.trace.sampled:
+            _tell_span(answered, method, route, status, now - began)
         held_back = self._held_back(status, now)
         if held_back is not None:
             self._log.write(
@@ -71,7 +75,7 @@ class Meter:
                 status=status,
                 reason=answered.reason,
                 milliseconds=round((now - began) * 1000, 3),
-                trace_id=answered.trace_id,
+                trace_id=answered.trace.trace_id,
                 **({"held_back": held_back} if held_back else {}),
             )
 
@@ -85,3 +89,14 @@ class Meter:
             return self._flood.admit(now)
         logged = status >= 400 or self._sample >= 1.0 or random.random() < self._sample  # noqa: S311 - not a secret
         return 0 if logged else None
+
+
+def _tell_span(answered: Answered, method: str, route: str, status: int, seconds: float) -> None:
+    attributes = {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": str(status),
+        **({"loyalty.reason": answered.reason} if answered.reason else {}),
+    }
+    code = "INTERNAL" if status >= 500 else "OK"
+    spans.record(answered.trace, f"{method} {route}".strip(), seconds, code, attributes)
