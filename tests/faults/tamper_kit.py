@@ -10,7 +10,14 @@ from typing import Any
 import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, proof_pb2, resources_pb2
+from loyalty.ledger.v1 import (
+    account_pb2,
+    group_pb2,
+    ledger_pb2,
+    program_pb2,
+    proof_pb2,
+    resources_pb2,
+)
 from tests.ledger.checkpoint_kit import Kept
 from tests.ledger.programs_kit import LedgerUnderTest
 
@@ -19,6 +26,9 @@ BEGIN = datetime(2026, 1, 10, 12, tzinfo=UTC)
 PROGRAM = "story"
 MEMBER = "ada"
 RECIPIENT = "bob"
+MEMBERS = (MEMBER, RECIPIENT, "greedy", "cara", "family", "dan", "ann")
+BRING, TAKE_SHARE = group_pb2.GroupRules.BRING, group_pb2.GroupRules.TAKE_SHARE
+REDEEM = group_pb2.GroupRole.REDEEM
 
 # How a value of each type becomes another one; a number moves further where the next is taken.
 CHANGES = {
@@ -60,6 +70,8 @@ class Story:
         await self._hold()
         await self._reverse()
         await self._transfer_and_freeze()
+        await self._join_and_leave()
+        await self._merge()
         await self.advance(500)
         await self._later()
 
@@ -75,9 +87,9 @@ class Story:
         answer = await self._ledger.points.Earn(request)
         return str(answer.posting.posting)
 
-    async def redeem(self, points: int) -> str:
+    async def redeem(self, points: int, member: str = MEMBER) -> str:
         """Redeem; answers the posting."""
-        request = ledger_pb2.RedeemRequest(**self._to(), points=points)
+        request = ledger_pb2.RedeemRequest(**self._to(member), points=points)
         return str((await self._ledger.points.Redeem(request)).posting.posting)
 
     async def _create(self) -> None:
@@ -94,6 +106,7 @@ class Story:
         settings.returns.policy = program_pb2.ReturnsSettings.ALLOW_DEBT
         settings.transfer.enabled = True
         settings.currencies.alternate = True
+        settings.groups.enabled = True
         programs = self._ledger.programs
         await programs.CreateProgram(
             program_pb2.CreateProgramRequest(
@@ -187,6 +200,48 @@ class Story:
             account_pb2.FreezeMemberRequest(**self._to("greedy"), reason="too many points")
         )
 
+    async def _join_and_leave(self) -> None:
+        points, members = self._ledger.points, self._ledger.members
+        rules = group_pb2.GroupRules(pooling=True, on_join=BRING, on_leave=TAKE_SHARE)
+        rules.roles.add(role="parent", permissions=[REDEEM])
+        await members.CreateGroup(
+            group_pb2.CreateGroupRequest(
+                program=PROGRAM,
+                group="family",
+                request_id="family",
+                kind=resources_pb2.Account.GROUP,
+                rules=rules,
+            )
+        )
+        earned = await self.earn(600, member="cara")
+        await self.earn(70, member="cara", mature_time=at(50))
+        spent = await self.redeem(90, "cara")
+        await members.AddGroupMember(
+            group_pb2.AddGroupMemberRequest(**self._to("cara"), group="family", role="parent")
+        )
+        await self.earn(40, member="cara")
+        await self.redeem(15, "cara")
+        for posting, some in ((spent, 50), (earned, 100)):
+            await points.ReversePosting(
+                ledger_pb2.ReversePostingRequest(**self._to("cara"), posting=posting, points=some)
+            )
+        await members.RemoveGroupMember(
+            group_pb2.RemoveGroupMemberRequest(**self._to("cara"), group="family")
+        )
+
+    async def _merge(self) -> None:
+        await self.earn(30, member="ann")
+        await self.earn(220, member="dan")
+        await self.earn(45, member="dan", expiry="idle")
+        spent = await self.redeem(60, "dan")
+        await self._ledger.members.MergeMembers(
+            group_pb2.MergeMembersRequest(**self._to("dan"), into="ann", reason="the same person")
+        )
+        await self.earn(12, member="dan")
+        await self._ledger.points.ReversePosting(
+            ledger_pb2.ReversePostingRequest(**self._to("dan"), posting=spent, points=25)
+        )
+
     async def _later(self) -> None:
         await self.earn(1_500)
         await self.earn(90, mature_time=at(520))
@@ -247,17 +302,22 @@ class Intruder:
         assert row is not None
         return row[0], row[1]
 
-    async def some_rows(self, column: Column, key: tuple[int, int]) -> list[asyncpg.Record]:
-        """The rows of an account with different values in a column: the first, the last, a null."""
+    async def some_rows(self, column: Column) -> list[asyncpg.Record]:
+        """Rows that differ in a column: one of each member, and one where it is null."""
         # Places are taken again: what moved before is forgotten.
         self._moved.clear()
         id_ = "id" if column.table == "account" else "account"
         found = await self.rows.fetch(
             f"""
-            SELECT DISTINCT ON (({column.name} IS NULL)) ctid, * FROM {column.table}
-            WHERE bucket = $1 AND {id_} = $2 ORDER BY ({column.name} IS NULL), ctid DESC
+            SELECT DISTINCT ON (t.{column.name} IS NULL, CASE WHEN t.{column.name} IS NULL THEN ''
+                ELSE d.member END) t.ctid, t.*, d.member AS of_member
+            FROM {column.table} t JOIN account a ON a.bucket = t.bucket AND a.id = t.{id_}
+            JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
+            WHERE d.member = ANY($1)
+            ORDER BY t.{column.name} IS NULL,
+                CASE WHEN t.{column.name} IS NULL THEN '' ELSE d.member END, t.ctid DESC
             """,
-            *key,
+            MEMBERS,
         )
         return list(found)
 

@@ -6,7 +6,7 @@ import pytest
 
 from loyalty.ledger.v1 import resources_pb2
 from testkit.postgres import TestPostgres
-from tests.faults.tamper_kit import CHANGES, Column, Intruder, Story, intruding
+from tests.faults.tamper_kit import CHANGES, MEMBERS, Column, Intruder, Story, intruding
 from tests.ledger.checkpoint_kit import keeping
 
 # Tables that name accounts and are no part of their history, and why.
@@ -21,6 +21,12 @@ NOT_HISTORY = {
         "account",
         "billing_day",
     ): "what the member was told to be billed on; changed without a posting",
+}
+# Rows of which that much cannot be known, and why.
+BEYOND = {
+    ("account", "next_due_time"): "what nothing is due for may be woken for nothing",
+    ("reversal", "dan"): "more may have been reversed in the account that it was merged into",
+    ("reversal", "cara"): "more may have been reversed in the group that it was linked to",
 }
 # Whoever changes these gives the entry to somebody else, or another number: it is missing here.
 MOVES_THE_ENTRY = {("entry", "bucket"), ("entry", "account"), ("entry", "sequence")}
@@ -49,12 +55,14 @@ async def intruder(
 
 async def test_the_story_has_every_kind_of_entry(intruder: Intruder) -> None:
     kinds = {row[0] for row in await intruder.rows.fetch("SELECT DISTINCT kind FROM entry")}
-    print(sorted(set(resources_pb2.Entry.Kind.values()) - kinds))
+
+    assert kinds == set(resources_pb2.Entry.Kind.values()) - {0}
 
 
 async def test_an_untouched_history_agrees(intruder: Intruder) -> None:
-    assert await intruder.findings() == []
     assert await intruder.findings_of_all() == []
+    for member in MEMBERS:
+        assert await intruder.findings(member) == []
 
 
 TABLES = ("account", "balance", "counter", "entry", "hold", "lot", "posting", "reversal")
@@ -88,27 +96,32 @@ def rows_named(column: Column, row: dict[str, object]) -> set[str]:
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_every_column_is_verified(intruder: Intruder, table: str) -> None:
-    key = await intruder.account()
     missed = []
     tried = 0
     for column in await intruder.columns(table):
         if (table, column.name) in NOT_HISTORY:
             continue
-        rows = await intruder.some_rows(column, key)
+        rows = await intruder.some_rows(column)
         assert rows, f"the story has no row of {table}"
         for row in rows:
+            if (table, row["of_member"]) in BEYOND:
+                continue
             changes = [CHANGES[column.type]]
+            if (table, column.name) in BEYOND:
+                changes = [] if row[column.name] is None else ["'2099-01-01'"]
             if column.nullable and row[column.name] is not None:
                 changes.append("NULL")
             for change in changes:
                 tried += 1
                 async with intruder.tampered(column, row, change):
                     whole = (table, column.name) in MOVES_THE_ACCOUNT
-                    found = await (intruder.findings_of_all() if whole else intruder.findings())
+                    found = await (
+                        intruder.findings_of_all() if whole else intruder.findings(row["of_member"])
+                    )
                 if not rows_named(column, dict(row)) & {name for name, _ in found}:
-                    was = f"{column.name} was {row[column.name]!s:.40}"
+                    was = f"{row['of_member']}: {column.name} was {row[column.name]!s:.40}"
                     missed.append(f"{was}, became {change}: {found[:3]}")
 
     assert not missed, "\n".join(missed)
     assert tried >= len(await intruder.columns(table)) - len(NOT_HISTORY)
-    assert await intruder.findings() == []
+    assert await intruder.findings_of_all() == []
