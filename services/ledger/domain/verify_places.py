@@ -28,16 +28,26 @@ from services.ledger.domain.verify import FINDINGS_MAX, Finding
 
 # What a member did, so that points which expire by inactivity live on.
 _ACTIVITY = {Kind.EARNED, Kind.REDEEMED, Kind.CAPTURED}
-_TRANSFERS = {Kind.TRANSFERRED_OUT, Kind.TRANSFERRED_IN}
+# What two accounts have a posting each of.
+_SHARED = {Kind.TRANSFERRED_OUT, Kind.TRANSFERRED_IN, Kind.MOVED_OUT, Kind.MOVED_IN}
+# What is reversed at most as far as it went.
+_REVERSIBLE = {Kind.EARNED, Kind.REDEEMED, Kind.CAPTURED, Kind.COUNTED}
 _STATES = {Kind.FROZEN: State.FROZEN, Kind.UNFROZEN: State.OPEN}
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The posting of another account that a posting names; whether that names this one, too."""
+    """The posting of another account that a posting names.
+
+    `asked` is whether it is a command's own one, `knows_it` whether it names this one, too, and
+    `names_one` whether it names any.
+    """
 
     account: AccountKey
+    program: int
+    asked: bool
     knows_it: bool
+    names_one: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +65,15 @@ class Place:
 class Surroundings:
     """What the rows around an account say.
 
-    `sandbox` is its program's, None where there is no such program. `is_group` and `links_to_group`
-    are whether a group is described for it, and for the account that it is linked to. `misfiled`
-    are lots that are said to be open and are not, or the other way round; `uprooted` are lots whose
-    origin is no lot of the same points.
+    `sandbox` is its program's, None where there is no such program. `group` is the kind of the
+    group that is described for it, if one is; `links_to_group` is whether it is linked to one.
+    `misfiled` are lots that are said to be open and are not, or the other way round; `uprooted` are
+    lots whose origin is no lot of the same points.
     """
 
     sandbox: bool | None
     has_person: bool
-    is_group: bool
+    group: int | None
     links_to_group: bool
     has_requests: bool
     misfiled: frozenset[int]
@@ -88,6 +98,10 @@ class PlaceVerifier:
         self._link_to: AccountKey | None = None
         # The postings of entries that made a lot or a hold, and when they were recorded.
         self._made: dict[int, tuple[int, datetime]] = {}
+        self._reversible: dict[int, int] = {}
+        # Of the posting that is being read: the accounts it names, and whether it needs a peer.
+        self._counterparts: set[AccountKey] = set()
+        self._shared = False
 
     def read(self, entry: Entry, posting: Posting, place: Place) -> None:
         """Take in the next entry with its posting."""
@@ -95,9 +109,11 @@ class PlaceVerifier:
             self._end_posting()
             self._begin_posting(entry, posting, place)
         self._last_entry = entry.sequence
-        if entry.kind in _TRANSFERS:
-            peer = None if entry.counterpart is None else Peer(entry.counterpart, knows_it=True)
-            self._check(f"posting {posting.sequence}", "peer", peer, place.peer)
+        if entry.counterpart is not None:
+            self._counterparts.add(entry.counterpart)
+        self._shared = self._shared or entry.kind in _SHARED
+        if entry.kind in _REVERSIBLE:
+            self._reversible[entry.sequence] = abs(entry.points or entry.counter_change or 0)
         if entry.kind is Kind.ENROLLED and self._enrol_time is None:
             self._enrol_time = entry.effective_time
         if entry.kind in _ACTIVITY and (
@@ -113,7 +129,8 @@ class PlaceVerifier:
     def finish(self, account: Account, lots: Iterable[Lot], around: Surroundings) -> list[Finding]:
         """Compare what is stored with what follows; findings in the order of history."""
         self._end_posting()
-        erased = account.state is State.ERASED
+        # Whoever was erased has gone, and nobody else may be said to have.
+        erased = account.state is State.ERASED and not around.has_person
         for name, follows, stored in (
             ("program", self._program, account.program),
             ("sandbox", around.sandbox, account.sandbox),
@@ -122,7 +139,7 @@ class PlaceVerifier:
             ("enrol_time", self._enrol_time, account.enrol_time),
             ("record_time", self._record_time, account.record_time),
             ("last_activity_time", self._activity, account.last_activity_time),
-            ("kind", around.is_group, account.kind is not AccountKind.PERSON),
+            ("kind", AccountKind(around.group or AccountKind.PERSON), account.kind),
             ("link", self._link_to, account.link_to),
             ("elsewhere", around.has_requests, account.elsewhere),
         ):
@@ -138,6 +155,7 @@ class PlaceVerifier:
             if hold.sequence in self._made:
                 posting, _ = self._made[hold.sequence]
                 self._check(f"hold {hold.sequence}", "posting", posting, hold.posting)
+        self._compare_reversed(account)
         self._wakes_in_time(account, kept)
         return self.findings[:FINDINGS_MAX]
 
@@ -151,8 +169,6 @@ class PlaceVerifier:
         self._check(row, "account", self._key, place.account)
         self._check(row, "program", self._program, place.program)
         self._check(row, "first_entry", entry.sequence, place.first_entry)
-        if posting.peer_place is not None and place.peer is None:
-            self._check(row, "peer", "a posting", "none")
         if posting.request_id == "":
             self._check(row, "request_id", "a request id, or none", "an empty one")
         if self._record_time is None or posting.record_time > self._record_time:
@@ -164,6 +180,28 @@ class PlaceVerifier:
             count = self._last_entry - self._place.first_entry + 1
             row = f"posting {self._posting.sequence}"
             self._check(row, "entry_count", count, self._place.entry_count)
+            if not self._has_its_peer(self._posting, self._place):
+                place = self._posting.peer_place
+                self._check(row, "peer", "the posting that belongs with it", place or "none")
+        self._counterparts, self._shared = set(), False
+
+    def _has_its_peer(self, posting: Posting, place: Place) -> bool:
+        """Whether a posting names the one that it belongs together with.
+
+        Two name each other. Of more, those that nobody asked for name the command's own one, in
+        another program, or the side that their points came from.
+        """
+        peer = place.peer
+        if peer is None:
+            return posting.peer_place is None and not self._shared
+        named = peer.account in self._counterparts
+        if peer.knows_it:
+            return named or not self._counterparts
+        if posting.request_id is not None:
+            return False
+        if peer.asked:
+            return peer.program != place.program
+        return named and peer.names_one
 
     def _compare_lot(self, lot: Lot, around: Surroundings) -> None:
         row = f"lot {lot.sequence}"
@@ -183,6 +221,14 @@ class PlaceVerifier:
         # What is random in an id is free; the rest says when and where the lot was made.
         self._check(row, "id", ids.uuid7(record_time, self._key[0], low), lot.id)
         self._check(row, "id", self._key[0], bucket)
+
+    def _compare_reversed(self, account: Account) -> None:
+        for (*key, sequence), points in account.reversed.items():
+            # A claim that was met elsewhere stands under the negative of its lot.
+            if tuple(key) == self._key and sequence > 0:
+                most = self._reversible.get(sequence, 0)
+                if not 0 <= points <= most:
+                    self._check(f"reversal {sequence}", "reversed", f"{most} at most", points)
 
     def _wakes_in_time(self, account: Account, lots: Iterable[Lot]) -> None:
         """The account may be woken too early, never too late."""

@@ -23,7 +23,7 @@ PREFETCH = 250
 _ACCOUNTS = f"""
 SELECT {accounts.ACCOUNT_COLUMNS}, p.sandbox,
     EXISTS (SELECT FROM directory d WHERE d.bucket = a.bucket AND d.person = a.person),
-    EXISTS (SELECT FROM pool g WHERE g.bucket = a.bucket AND g.account = a.id),
+    (SELECT g.kind FROM pool g WHERE g.bucket = a.bucket AND g.account = a.id),
     EXISTS (SELECT FROM pool g WHERE g.bucket = a.link_bucket AND g.account = a.link_account),
     EXISTS (SELECT FROM request r WHERE r.bucket = a.bucket AND r.account = a.id),
     ARRAY(
@@ -35,7 +35,8 @@ SELECT {accounts.ACCOUNT_COLUMNS}, p.sandbox,
         LEFT JOIN lot o ON o.bucket = l.origin_bucket AND o.account = l.origin_account
             AND o.sequence = l.origin_sequence
         WHERE l.bucket = a.bucket AND l.account = a.id AND l.origin_account IS NOT NULL
-            AND (o.earn_time, o.currency) IS DISTINCT FROM (l.earn_time, l.currency)
+            AND (o.earn_time, o.currency, o.inactivity_months)
+                IS DISTINCT FROM (l.earn_time, l.currency, l.inactivity_months)
     )
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
 JOIN account a ON a.bucket = k.bucket AND a.id = k.id
@@ -77,7 +78,8 @@ JOIN reversal r ON r.bucket = k.bucket AND r.account = k.account
 
 _ENTRIES = f"""
 SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS},
-    q.account AS peer_account, q.peer_bucket AS back_bucket, q.peer_sequence AS back_sequence
+    q.account, q.program, q.request_id IS NOT NULL, q.peer_bucket AS back_bucket,
+    q.peer_sequence AS back_sequence
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
 LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
@@ -195,7 +197,9 @@ def _line(row: asyncpg.Record) -> Line:
     _together(row, "addressee_bucket", "addressee")
     _together(row, "peer_bucket", "peer_sequence")
     entry = history.entry_of(row)
-    *of_posting, peer_account, back_bucket, back_sequence = tuple(row)[history.ENTRY_WIDTH :]
+    *of_posting, peer_account, of_program, asked, back_bucket, back = tuple(row)[
+        history.ENTRY_WIDTH :
+    ]
     if of_posting[0] is None:
         return Line(entry, None, None)
     bucket, sequence, account, program = of_posting[:4]
@@ -205,7 +209,10 @@ def _line(row: asyncpg.Record) -> Line:
     if posting.peer_place is not None and peer_account is not None:
         peer = Peer(
             (posting.peer_place[0], peer_account),
-            knows_it=(back_bucket, back_sequence) == (bucket, sequence),
+            of_program,
+            asked,
+            knows_it=(back_bucket, back) == (bucket, sequence),
+            names_one=back is not None,
         )
     return Line(entry, posting, Place((bucket, account), program, first, count, peer))
 
