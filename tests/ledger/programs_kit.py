@@ -35,7 +35,9 @@ class RecordingSettler:
         self.calls: list[list[tuple[int, int]]] = []
         self.fails_after: int | None = None
 
-    async def settle(self, accounts: Sequence[tuple[int, int]], /) -> None:
+    async def settle(
+        self, accounts: Sequence[tuple[int, int]], /, *, again: bool = False
+    ) -> None:
         """Move the due times of the accounts out of the way."""
         if self.fails_after is not None and len(self.calls) >= self.fails_after:
             raise RuntimeError("the process dies here")

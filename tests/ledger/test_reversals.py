@@ -345,3 +345,23 @@ async def test_notice_is_given_by_the_job_of_a_sandbox(ledger: LedgerUnderTest) 
     assert sum(e.kind == KIND.EXPIRY_NOTICED for e in await points.entries()) == 1
     await points.later(days=1)
     assert await points.check() == (0, 0, 0, 0)
+
+
+async def test_notice_that_is_turned_on_later_is_given_of_what_was_there_before(
+    ledger: LedgerUnderTest,
+) -> None:
+    points = await Points(ledger).begin(**TEN)
+    await points.earn(100)
+    await points.later(days=8)
+    update = program_pb2.UpdateProgramSettingsRequest(program="p", reason="a trial")
+    update.settings.points.expiry_notice_days = 3
+    update.update_mask.paths.append("points.expiry_notice_days")
+    await ledger.programs.UpdateProgramSettings(update)
+    assert all(each.kind != KIND.EXPIRY_NOTICED for each in await points.entries())
+
+    await points.later(minutes=1)
+
+    noticed = [each for each in await points.entries() if each.kind == KIND.EXPIRY_NOTICED]
+    assert [each.effective_time for each in noticed] == [moment(START + timedelta(days=7))]
+    assert await ledger.rows.fetchval("SELECT count(*) FROM waking") == 0
+    assert await points.check() == (100, 0, 0, 0)

@@ -121,6 +121,8 @@ class ProgramConfig:
     until: dt.datetime | None = None
     pending_conversion: bool = False
     expiry_notice_days: int = 0
+    # The fewest months of a strategy by inactivity that the program had once: lots still have it.
+    idle_months: int | None = None
     capture_source_value: bool = True
     alternate_currencies: bool = False
     limits_period: LimitsPeriod = LimitsPeriod.CALENDAR_MONTH

@@ -93,8 +93,10 @@ class Policy:
 
     @cached_property
     def shortest_inactivity(self) -> int | None:
-        """The fewest months of a strategy by inactivity; None without one."""
+        """The fewest months of inactivity after which points may expire; None for none."""
         months = [one.months for one in self.config.expiry if one.kind is ExpiryKind.INACTIVITY]
+        if self.config.idle_months is not None:
+            months.append(self.config.idle_months)
         return min(months, default=None)
 
     @property

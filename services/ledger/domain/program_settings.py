@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from kernel.refusals import FieldViolation, InvalidField, Refusal
-from services.ledger.domain.config import ProgramConfig
+from services.ledger.domain.config import ExpiryKind, ProgramConfig
 from services.ledger.domain.program_refusals import SettingFixed
 from services.ledger.domain.programs import Known, check_strategy, masked
 
@@ -153,6 +153,14 @@ def update_settings(
 def restore_settings(config: ProgramConfig, old: ProgramConfig) -> ProgramConfig:
     """The configuration with the settings of an older one, and its own currencies and counters."""
     return replace(old, currencies=config.currencies, counters=config.counters)
+
+
+def with_idle_months(old: ProgramConfig, new: ProgramConfig) -> ProgramConfig:
+    """The new configuration, which remembers what lots made under the old one expire by."""
+    months = {one.months for one in old.expiry if one.kind is ExpiryKind.INACTIVITY}
+    months -= {one.months for one in new.expiry if one.kind is ExpiryKind.INACTIVITY}
+    months |= {old.idle_months} if old.idle_months is not None else set()
+    return replace(new, idle_months=min(months, default=None))
 
 
 def check_fixed(old: ProgramConfig, new: ProgramConfig, posted: bool) -> None:

@@ -112,7 +112,7 @@ class ReversePlan(Plan):
             addressed = party.addressed if of is None else Addressed(of, member)
             self._parts.append((key_of(party.fold), operation, addressed))
         wanted = [(key, operation) for key, operation, _ in self._parts]
-        await load_rare(connection, parties.folds, parties.loaded, wanted)
+        await load_rare(connection, parties.folds, parties.loaded, (), wanted)
 
     def decide(
         self, command: Command, party: Party, parties: Parties

@@ -6,6 +6,7 @@ from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.refusals import NotSandbox
 from services.ledger.domain.program_refusals import ClockGoesBack
 from services.ledger.operations.context import Caller, ProgramContext
+from services.ledger.operations.wake import wake_some
 from services.ledger.store import program_writes, sandbox
 from services.ledger.store.programs import ProgramState
 
@@ -73,6 +74,8 @@ async def _settle(context: ProgramContext, program: int, until: datetime) -> int
     Settling moves an account's due time past `until`, so one pass in the order of due times meets
     each account once, and ends even if accounts keep being touched.
     """
+    while await wake_some(context.reads, context.settler, program):
+        pass
     settled = 0
     after = _BEGINNING
     while True:

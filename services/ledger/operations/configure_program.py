@@ -15,6 +15,7 @@ from services.ledger.domain.program_settings import (
     check_settings,
     restore_settings,
     update_settings,
+    with_idle_months,
 )
 from services.ledger.domain.programs import add_counter, add_currency, check_etag, etag_of
 from services.ledger.operations.context import Caller, ProgramContext, locked_program
@@ -23,6 +24,7 @@ from services.ledger.store.program_writes import (
     find_revision,
     insert_revision,
     save_program,
+    wake,
 )
 from services.ledger.store.programs import ProgramState
 from services.ledger.store.tables import Transaction
@@ -122,6 +124,7 @@ def check_config(context: ProgramContext, state: ProgramState, config: ProgramCo
 
 def configure(state: ProgramState, config: ProgramConfig) -> Configured:
     """A program before and after it is given a configuration: a new revision if it is another."""
+    config = with_idle_months(state.config, config)
     if config == state.config:
         return Configured(state, state)
     after = replace(state, config=config, revision=state.revision + 1, version=state.version + 1)
@@ -145,6 +148,10 @@ async def save_configured(
         author = Author(caller.actor, reason, program.now(server_time))
         await insert_revision(connection, program, author)
         await save_program(connection, program)
+    for each in programs:
+        days = each.after.config.expiry_notice_days
+        if days and days != each.before.config.expiry_notice_days:
+            await wake(connection, each.after.key)
     for program in sorted(changed, key=lambda each: (context.bucket(each), each.key)):
         await context.publish(connection, program, program.now(server_time))
 

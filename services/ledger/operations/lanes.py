@@ -123,9 +123,12 @@ class Lanes:
         await ticket.done
         return [outcome for outcome in ticket.outcomes if outcome is not None]
 
-    async def settle(self, accounts: Collection[Key]) -> None:
-        """Post what fell due for accounts by their program's now; refusals are raised."""
-        outcomes = await self.submit([Item(key=key) for key in accounts])
+    async def settle(self, accounts: Collection[Key], /, *, again: bool = False) -> None:
+        """Post what fell due for accounts by their program's now; refusals are raised.
+
+        With `again` also accounts that do not know of anything that is due.
+        """
+        outcomes = await self.submit([Item(key=key, again=again) for key in accounts])
         for outcome in outcomes:
             if isinstance(outcome, Broken):
                 raise outcome.fault

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from kernel import calendar
-from services.ledger.domain import counters, settle
+from services.ledger.domain import counters
 from services.ledger.domain.account import Lot
 from services.ledger.domain.commands import (
     CaptureHold,
@@ -64,20 +64,22 @@ def earning_months(fold: Fold, command: Command) -> tuple[int, int]:
 
 
 def needs_whole(fold: Fold) -> bool:
-    """Whether what falls due of an account takes more than its open lots; balances are loaded."""
-    if not settle.is_due(fold):
-        return False
+    """Whether settling an account takes more than its open lots; balances are loaded."""
     if fold.policy.config.expiry_notice_days:
         return True
     return any(each.held or each.debt for each in fold.account.balances.values())
 
 
 async def load_rare(
-    connection: Connection, folds: Mapping[Key, Fold], loaded: dict[Key, Loaded], wanted: Wanted
+    connection: Connection,
+    folds: Mapping[Key, Fold],
+    loaded: dict[Key, Loaded],
+    due: Collection[Key],
+    wanted: Wanted,
 ) -> set[Key]:
-    """Load whole the accounts that need it; which those are."""
+    """Load whole the accounts that need it; which those are. `due` are those to be settled."""
     keys = {key for key, _ in wanted}
-    keys.update(key for key, fold in folds.items() if needs_whole(fold))
+    keys.update(key for key in due if needs_whole(folds[key]))
     if not keys:
         return keys
     named: set[EntryKey] = set()

@@ -130,6 +130,8 @@ class Item:
     whose: str = ""
     # Further accounts that the plan needs.
     also: tuple[Key, ...] = ()
+    # A settlement that is done though nothing is known to be due.
+    again: bool = False
     # Set where a commit's answer was lost: what is found recorded then may be this item's own
     # doing.
     ambiguous: bool = False

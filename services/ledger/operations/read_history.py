@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.ids import bucket_and_low
+from services.ledger.domain import expiry
 from services.ledger.domain.expirations import Expiration, upcoming
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import PostingNotFound
@@ -62,7 +63,7 @@ class LotPage:
     more: bool
     policy: Policy
     key: Key
-    expires: dict[int, Expiration | None]
+    expires: dict[int, datetime]
 
 
 async def page_of_lots(
@@ -73,7 +74,7 @@ async def page_of_lots(
     before: int,
     size: int,
 ) -> LotPage:
-    """A member's lots below a sequence, with the instants at which they expire as things stand.
+    """A member's lots below a sequence, with the instants at which those with points left expire.
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND.
     """
@@ -84,11 +85,12 @@ async def page_of_lots(
             connection, key, before, number, include_closed, size + 1
         )
         account = (await account_rows.read(connection, [key]))[key].account
+    last = account.last_activity_time
     expires = {
-        stored.lot.sequence: next(
-            iter(upcoming([stored.lot], account.last_activity_time, policy.zone)), None
-        )
+        stored.lot.sequence: instant
         for stored in found
+        if stored.lot.free or stored.lot.held
+        if (instant := expiry.expires(stored.lot, last, policy.zone)) != expiry.FOREVER
     }
     return LotPage(found[:size], len(found) > size, policy, key, expires)
 

@@ -151,7 +151,9 @@ class Transaction:
         requests: list[Request] = []
         ranges: set[CounterRange] = set()
         rare_ones: list[tuple[Key, Operation]] = []
-        lots = {key for key, fold in self._folds.items() if settle.is_due(fold)}
+        due = {key for key, fold in self._folds.items() if settle.is_due(fold)}
+        due.update(item.key for item in self._items if item.again and item.key in self._folds)
+        lots = set(due)
         for item in self._items:
             own = self._own(item)
             if item.command is None or own is None or own not in self._folds:
@@ -170,7 +172,7 @@ class Transaction:
         elsewhere = [each for each in requests if self._folds[each[:2]].account.elsewhere]
         if elsewhere:
             self._seen.update(await links.recorded(connection, elsewhere))
-        lots -= await load_rare(connection, self._folds, self._loaded, rare_ones)
+        lots -= await load_rare(connection, self._folds, self._loaded, due, rare_ones)
         if lots:
             await account_rows.load_open_lots(connection, self._loaded, sorted(lots))
         for item in self._items:
@@ -191,7 +193,7 @@ class Transaction:
         if command is None:
             assert item.key is not None
             fold = self._folds.get(item.key)
-            return Settled(0 if fold is None else self._settle(fold))
+            return Settled(0 if fold is None else self._settle(fold, again=item.again))
         own = self._own(item)
         if own is None or own not in self._folds:
             return Refused(MemberNotFound(command.member))
@@ -264,8 +266,8 @@ class Transaction:
         view = view_of(fold.account, fold.now, seen.revision) if item.view else None
         return Applied(seen, view, self._loaded[key].program, replayed=True)
 
-    def _settle(self, fold: Fold) -> int:
-        if not settle.is_due(fold):
+    def _settle(self, fold: Fold, *, again: bool = False) -> int:
+        if not (again or settle.is_due(fold)):
             return 0
         postings = settle.settle(fold)
         self._postings.extend((fold.account, posting) for posting in postings)

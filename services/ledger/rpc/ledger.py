@@ -210,7 +210,7 @@ class LedgerServicer(
         return ledger_pb2.ListLotsResponse(
             lots=[
                 translate.lot_message(
-                    stored, page.key[0], page.policy, page.expires[stored.lot.sequence]
+                    stored, page.key[0], page.policy, page.expires.get(stored.lot.sequence)
                 )
                 for stored in page.lots
             ],

@@ -296,11 +296,7 @@ def _fill_balance(message: resources_pb2.Balance, balance: Balance) -> None:
     message.pending = balance.pending
     message.held = balance.held
     message.debt = balance.debt
-    fill_totals(message.totals, balance)
-
-
-def fill_totals(totals: resources_pb2.Totals, balance: Balance) -> None:
-    """Say the running totals of a balance in a message."""
+    totals = message.totals
     totals.earned = balance.earned
     totals.earning_reversed = balance.earning_reversed
     totals.redeemed = balance.redeemed
@@ -367,7 +363,7 @@ def worth(posting: Posting, policy: Policy) -> Money | None:
 
 
 def lot_message(
-    stored: StoredLot, bucket: int, policy: Policy, expires: Expiration | None
+    stored: StoredLot, bucket: int, policy: Policy, expires: datetime | None
 ) -> resources_pb2.Lot:
     """A lot as it is answered."""
     lot = stored.lot
@@ -383,7 +379,7 @@ def lot_message(
         expiry_kind=resources_pb2.ExpiryStrategy.Kind.ValueType(lot.expiry_kind),
         posting=str(ids.uuid7(stored.record_time, bucket, lot.posting)),
     )
-    moment = expires.expire_time if expires is not None else lot.expire_time
+    moment = expires or lot.expire_time
     if moment is not None:
         message.expire_time.CopyFrom(stamp(moment))
     if stored.source is not None:

@@ -39,6 +39,7 @@ _PLAIN = (
     "step",
     "pending_conversion",
     "expiry_notice_days",
+    "idle_months",
     "capture_source_value",
     "alternate_currencies",
     "debt_floor",

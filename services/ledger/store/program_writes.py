@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,11 @@ from services.ledger.domain.config import ProgramConfig
 from services.ledger.store.config_json import Json, config_from_json, config_to_json
 from services.ledger.store.programs import ProgramState, ProgramSummary
 from services.ledger.store.tables import HEAD, PROGRAM, PROGRAM_CHANGE, PROGRAM_REVISION
+
+_WAKE = text("""
+INSERT INTO waking (program, after) VALUES (:program, -1)
+ON CONFLICT (program) DO UPDATE SET after = -1
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,11 @@ async def insert_program(
     snapshot = config_to_json(creation.config) | {"created": created}
     await _insert_revision(connection, program, author, snapshot)
     return True
+
+
+async def wake(connection: AsyncConnection, program: int) -> None:
+    """Have every account of a program looked at again: something may fall due earlier now."""
+    await connection.execute(_WAKE, {"program": program})
 
 
 async def find_creation(connection: AsyncConnection, key: int) -> Creation:
