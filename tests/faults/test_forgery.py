@@ -1,18 +1,24 @@
 """Whoever rewrites history with all its digests is found by the checkpoints, and only by them."""
 
+import asyncio
+import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from loyalty.command.history_check import Checked, check_history
 from loyalty.ledger.v1 import program_pb2
+from testkit import keys
 from testkit.postgres import TestPostgres
 from tests.faults.forgery import Forger
 from tests.faults.tamper_kit import Intruder, intruding
 from tests.ledger.checkpoint_kit import Kept, keeping
 
+ROOT = Path(__file__).parents[2]
 SHOWN = 20
 
 
@@ -162,6 +168,49 @@ async def test_leaves_that_were_changed_with_the_rows_are_not_believed(scene: Sc
     for path in (scene.kept.folder / "leaves").iterdir():
         path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     assert len(await scene.said()) == 2
+
+
+async def loyalty(scene: Scene, *arguments: str) -> tuple[int, str, str]:
+    """The command against this ledger: its exit code and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from loyalty.command import main; main()", *arguments),
+        env={
+            **{name: text for name, text in os.environ.items() if "LOYALTY" not in name},
+            "PYTHONPATH": str(ROOT / "libs"),
+            "LOYALTY_TOKEN": keys.token(),
+            "LOYALTY_LEDGER_PORT": str(scene.kept.ledger.port),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, complained = await process.communicate()
+    return process.returncode or 0, said.decode(), complained.decode()
+
+
+async def test_the_command_keeps_a_copy_and_finds_what_is_not_in_it(
+    scene: Scene, tmp_path: Path
+) -> None:
+    copy, public = tmp_path / "copy.jsonl", scene.kept.public
+    await loyalty(scene, "checkpoint", "--copy", str(copy))
+    await scene.kept.earn("carol", "frank")
+    made = await loyalty(scene, "checkpoint", "--copy", str(copy))
+    assert made[0] == 0, made[2]
+    assert copy.read_bytes() == scene.kept.file.read_bytes()
+    compare = ("verify", "p1", "--checkpoints", str(copy), "--public-key", str(public))
+    code, said, _ = await loyalty(scene, *compare)
+    assert (code, "checkpoints 3, leaves 8;" in said) == (0, True)
+    forger = await scene.forger("carol")
+    await forger.earn_more(2, 1_000)
+    # The ledger's own file is exchanged for one that agrees with the forged rows.
+    await loyalty(scene, "checkpoint", "--begin-anew")
+
+    plain = await loyalty(scene, "verify", "p1")
+    code, said, complained = await loyalty(scene, *compare)
+    another = await loyalty(scene, "checkpoint", "--copy", str(copy))
+    assert (plain[0], code, another[0]) == (0, 1, 1)
+    assert f"bucket {forger.key[0]}, checkpoint 1 of " in said
+    assert "the history is not the one that was signed" in complained
+    assert "is no copy of the ledger's file" in another[2]
 
 
 async def test_the_program_goes_on_and_its_new_history_is_proven(scene: Scene) -> None:

@@ -9,8 +9,9 @@ import sys
 
 import typer
 
+from loyalty.command.checkpointing import checkpoint
 from loyalty.command.events import app as events_app
-from loyalty.command.exports import members_app
+from loyalty.command.exports import members_app, redemptions_app, statements_app
 from loyalty.command.member_import import import_ as import_members
 from loyalty.command.members import app as member_app
 from loyalty.command.output import say_failures
@@ -25,7 +26,10 @@ app.add_typer(events_app, name="events")
 app.add_typer(member_app, name="member")
 members_app.command(name="import")(import_members)
 app.add_typer(members_app, name="members")
+app.add_typer(statements_app, name="statements")
+app.add_typer(redemptions_app, name="redemptions")
 app.command()(verify)
+app.command()(checkpoint)
 
 
 def main() -> None:
