@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -171,3 +172,65 @@ def test_members_are_exported_and_bad_files_send_nothing(
     )
     ledger.close()
     assert account.balances[0].available == 5
+
+
+def test_statements_and_redemptions_are_exported_for_a_stretch_of_record_time(
+    clusters: list[Cluster], tmp_path: Path
+) -> None:
+    cluster = clusters[0]
+    ledger = cluster.processes[0].connect()
+    update = program_pb2.UpdateProgramSettingsRequest(program="s")
+    update.settings.redemption.conversion_rate = "0.01"
+    update.settings.redemption.account = "4711"
+    update.settings.redemption.cost_center = "shops"
+    update.settings.program.auto_enrol = True
+    ledger.call(ledger.programs.UpdateProgramSettings, update)
+    for day, member in ((1, "ada"), (2, "=bob"), (3, "ada")):
+        move = program_pb2.AdvanceClockRequest(program="s", time=at(2026, 6, day))
+        ledger.call(ledger.programs.AdvanceClock, move)
+        earn = ledger_pb2.EarnRequest(program="s", member=member, request_id=f"e{day}", points=100)
+        ledger.call(ledger.ledger.Earn, earn)
+        redeem = ledger_pb2.RedeemRequest(
+            program="s", member=member, request_id=f"r{day}", points=10 * day, reference="till 7"
+        )
+        ledger.call(ledger.ledger.Redeem, redeem)
+    ledger.close()
+
+    stretch = ("--program", "s", "--from", "2026-06-01", "--until", "2026-06-03")
+    redeemed = finished(begin(cluster, tmp_path, "redemptions", "export", *stretch))
+    exact = finished(
+        begin(cluster, tmp_path, "redemptions", "export", *stretch, "--format", "jsonl")
+    )
+    path = tmp_path / "lines.csv"
+    lines = finished(
+        begin(cluster, tmp_path, "statements", "export", *stretch, "--output", str(path))
+    )
+    one = finished(
+        begin(
+            cluster, tmp_path, "statements", "export", "--program", "s", "--member", "ada",
+            "--format", "jsonl",
+        )
+    )  # fmt: skip
+    nobody = finished(
+        begin(cluster, tmp_path, "statements", "export", "--program", "s", "--member", "nobody")
+    )
+
+    assert redeemed.returncode == 0, redeemed.stderr
+    rows = list(csv.DictReader(redeemed.stdout.splitlines()))
+    assert [
+        (row["member"], row["points"], row["value"], row["finance_account"], row["cost_center"])
+        for row in rows
+    ] == [("ada", "10", "0.10", "4711", "shops"), ("'=bob", "20", "0.20", "4711", "shops")]
+    assert [json.loads(line)["member"] for line in exact.stdout.splitlines()] == ["ada", "=bob"]
+    assert lines.returncode == 0, lines.stderr
+    told = list(csv.DictReader(path.read_text().splitlines()))
+    assert [(row["member"], row["kind"], row["points"], row["balance"]) for row in told] == [
+        ("ada", "ENROLLED", "0", "0"),
+        ("ada", "EARNED", "100", "100"),
+        ("ada", "REDEEMED", "-10", "90"),
+        ("'=bob", "ENROLLED", "0", "0"),
+        ("'=bob", "EARNED", "100", "100"),
+        ("'=bob", "REDEEMED", "-20", "80"),
+    ]
+    assert len(one.stdout.splitlines()) == 5
+    assert (nobody.returncode, "MEMBER_NOT_FOUND" in nobody.stderr) == (3, True)

@@ -1,28 +1,51 @@
-"""`loyalty members export`: a program's tables for other systems."""
+"""`loyalty … export`: members, statements and redemptions as tables for other systems."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
-from loyalty.calls import RetryPolicy, credential_of, options_of
+from loyalty.calls import LoyaltyRefusal, RetryPolicy, credential_of, options_of
 from loyalty.client import Client
 from loyalty.command.output import err
+from loyalty.command.progress import shown_progress
+from loyalty.command.rows import instant_of
 from loyalty.command.tables import Format, time_text, written_rows
 from loyalty.ledger.v1.account_pb2 import ListMembersRequest, Member
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
-from loyalty.ledger.v1.resources_pb2 import Account
+from loyalty.ledger.v1.ledger_pb2 import GetStatementRequest, StatementLine
+from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
+from loyalty.ledger.v1.program_pb2 import GetProgramSettingsRequest
+from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
+from loyalty.ledger.v1.report_pb2 import ListRedemptionsRequest, Redemption
+from loyalty.ledger.v1.report_pb2_grpc import ReportServiceStub
+from loyalty.ledger.v1.resources_pb2 import Account, Entry
 
 PAGE = 1000
 MEMBER_COLUMNS = ("member", "state", "enrol_time", "billing_day", "identifier_kinds")
+STATEMENT_COLUMNS = (
+    "member", "sequence", "date", "kind", "description", "currency", "points", "balance",
+    "available", "reference", "attributed_member", "value", "value_currency", "finance_account",
+    "cost_center", "effective_time", "record_time", "posting",
+)  # fmt: skip
+REDEMPTION_COLUMNS = (
+    "record_time", "effective_time", "member", "kind", "currency", "points", "value",
+    "value_currency", "finance_account", "cost_center", "reference", "posting", "sequence",
+    "related",
+)  # fmt: skip
 
 Program = Annotated[str, typer.Option("--program", help="The program.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file; stdout, if none.")]
 Kind = Annotated[Format, typer.Option("--format", help="CSV, or JSON lines.")]
+From = Annotated[str, typer.Option("--from", help="Recorded from this date or time on.")]
+Until = Annotated[str, typer.Option("--until", help="Recorded before this date or time.")]
 
 members_app = typer.Typer(no_args_is_help=True, help="Take in and give out members.")
+statements_app = typer.Typer(no_args_is_help=True, help="Give out what changed, line by line.")
+redemptions_app = typer.Typer(no_args_is_help=True, help="Give out what was redeemed, to finance.")
 
 
 @members_app.callback()
@@ -30,11 +53,20 @@ def members() -> None:
     """Take in and give out members."""
 
 
+@statements_app.callback()
+def statements() -> None:
+    """Give out what changed, line by line."""
+
+
+@redemptions_app.callback()
+def redemptions() -> None:
+    """Give out what was redeemed, to finance."""
+
+
 def client_here() -> Client:
     """A client as the environment describes it, which does not wait for a ledger that is down."""
-    return Client(
-        options_of(os.environ, RetryPolicy(wait_for_ready=False)), credential_of(os.environ)
-    )
+    options = options_of(os.environ, RetryPolicy(wait_for_ready=False))
+    return Client(options, credential_of(os.environ))
 
 
 def all_members(client: Client, program: str) -> Iterator[Member]:
@@ -66,3 +98,143 @@ def export_members(program: Program, output: Output = None, kind: Kind = Format.
                 }
             )
     err.print(f"members {count:,}", highlight=False)
+
+
+@statements_app.command(name="export")
+def export_statements(
+    program: Program,
+    member: Annotated[
+        list[str] | None, typer.Option(help="Only this member; may be given again.")
+    ] = None,
+    begin: From = "",
+    until: Until = "",
+    output: Output = None,
+    kind: Kind = Format.CSV,
+) -> None:
+    """Write the lines of all members' statements, or of some, member by member, oldest first.
+
+    Times without an offset are local to the program; a date is its first instant.
+    """
+    lines = done = 0
+    with client_here() as client:
+        request = GetStatementRequest(program=program, page_size=PAGE)
+        _set_stretch(client, request, begin, until)
+        wanted = member or [one.member for one in all_members(client, program)]
+        with (
+            written_rows(output, kind, STATEMENT_COLUMNS) as rows,
+            shown_progress(err, "statements", len(wanted)) as progress,
+        ):
+            for one in wanted:
+                request.member = one
+                for line in _statement(client, request, one_is_asked_for=bool(member)):
+                    lines += 1
+                    rows.write(_line(one, line))
+                done += 1
+                progress.reached(done)
+    err.print(f"members {done:,}, lines {lines:,}", highlight=False)
+
+
+def _statement(
+    client: Client, request: GetStatementRequest, *, one_is_asked_for: bool
+) -> Iterator[StatementLine]:
+    ledger = client.stub(LedgerServiceStub)
+    request.page_token = ""
+    while True:
+        try:
+            page = ledger.GetStatement(request)
+        except LoyaltyRefusal as refusal:
+            # Who is erased while others are written is no longer a member.
+            if refusal.reason == "MEMBER_NOT_FOUND" and not one_is_asked_for:
+                return
+            raise
+        yield from page.lines
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
+
+
+def _line(member: str, line: StatementLine) -> dict[str, Any]:
+    return {
+        "member": member,
+        "sequence": line.sequence,
+        "date": f"{line.date.year:04}-{line.date.month:02}-{line.date.day:02}",
+        "kind": Entry.Kind.Name(line.kind),
+        "description": line.description,
+        "currency": line.currency,
+        "points": line.points,
+        "balance": line.balance,
+        "available": line.available,
+        "reference": line.reference,
+        "attributed_member": line.attributed_member,
+        "value": line.value.amount,
+        "value_currency": line.value.currency,
+        "finance_account": line.finance_account,
+        "cost_center": line.cost_center,
+        "effective_time": time_text(line.effective_time),
+        "record_time": time_text(line.record_time),
+        "posting": line.posting,
+    }
+
+
+@redemptions_app.command(name="export")
+def export_redemptions(
+    program: Program,
+    begin: From = "",
+    until: Until = "",
+    output: Output = None,
+    kind: Kind = Format.CSV,
+) -> None:
+    """Write what was redeemed and what came back, with value, account and cost centre.
+
+    Points and value of what came back are negative, so that a column's sum is what finance books.
+    Times without an offset are local to the program; a date is its first instant.
+    """
+    count = 0
+    with client_here() as client, written_rows(output, kind, REDEMPTION_COLUMNS) as rows:
+        reports = client.stub(ReportServiceStub)
+        request = ListRedemptionsRequest(program=program, page_size=PAGE)
+        _set_stretch(client, request, begin, until)
+        while True:
+            page = reports.ListRedemptions(request)
+            for each in page.redemptions:
+                count += 1
+                rows.write(_redemption(each))
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                break
+    err.print(f"redemptions {count:,}", highlight=False)
+
+
+def _redemption(each: Redemption) -> dict[str, Any]:
+    return {
+        "record_time": time_text(each.record_time),
+        "effective_time": time_text(each.effective_time),
+        "member": each.member,
+        "kind": Entry.Kind.Name(each.kind),
+        "currency": each.currency,
+        "points": each.points,
+        "value": each.value.amount,
+        "value_currency": each.value.currency,
+        "finance_account": each.finance_account,
+        "cost_center": each.cost_center,
+        "reference": each.reference,
+        "posting": each.posting,
+        "sequence": each.sequence,
+        "related": each.related or "",
+    }
+
+
+def _set_stretch(
+    client: Client, request: GetStatementRequest | ListRedemptionsRequest, begin: str, until: str
+) -> None:
+    """Set the times of a request. ValueError where they are none."""
+    if not begin and not until:
+        return
+    settings = client.stub(ProgramServiceStub).GetProgramSettings(
+        GetProgramSettingsRequest(program=request.program)
+    )
+    zone = ZoneInfo(settings.program.time_zone or "UTC")
+    if begin:
+        request.start_time.FromDatetime(instant_of(begin, zone))
+    if until:
+        request.end_time.FromDatetime(instant_of(until, zone))

@@ -7,7 +7,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -249,7 +248,7 @@ class _Run:
                 for chunk in self._chunks():
                     await self._send(chunk, patience)
                     self._keep(progress.say)
-                    progress.reached(self.totals.rows, datetime.now(UTC))
+                    progress.reached(self.totals.rows)
             except BaseException:
                 done = self.totals.rows
                 progress.say(

@@ -27,7 +27,7 @@ class Progress(Protocol):
     def begin(self, done: int) -> None:
         """So many had been done before."""
 
-    def reached(self, done: int, day: datetime) -> None:
+    def reached(self, done: int, day: datetime | None = None) -> None:
         """So many are done, the last one of that day."""
 
     def say(self, text: str) -> None:
@@ -88,8 +88,8 @@ class _Bar(_Talk):
         # What was done before says nothing about the rate.
         self._bar.reset(self._task, completed=done)
 
-    def reached(self, done: int, day: datetime) -> None:
-        text = f"{self._name} {day:%Y-%m-%d}"
+    def reached(self, done: int, day: datetime | None = None) -> None:
+        text = self._name + _of(day)
         self._bar.update(self._task, completed=done, description=text)
 
 
@@ -105,7 +105,7 @@ class _Lines(_Talk):
     def begin(self, done: int) -> None:
         self._begun, self._began = done, time.monotonic()
 
-    def reached(self, done: int, day: datetime) -> None:
+    def reached(self, done: int, day: datetime | None = None) -> None:
         now = time.monotonic()
         if now - self._line < LINE_SECONDS:
             return
@@ -113,9 +113,13 @@ class _Lines(_Talk):
         rate = (done - self._begun) / (now - self._began)
         left = (self._total - done) / rate if rate else 0.0
         self._out.print(
-            f"{self._name} {day:%Y-%m-%d}: {done:,} of {self._total:,} rows, {rate:,.0f} rows/s,"
+            f"{self._name}{_of(day)}: {done:,} of {self._total:,} rows, {rate:,.0f} rows/s,"
             f" {left:,.0f} s left",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _of(day: datetime | None) -> str:
+    return "" if day is None else f" {day:%Y-%m-%d}"
