@@ -276,7 +276,7 @@ class Posting:
 class Account:
     """An account and as much of it as was loaded.
 
-    `lots` holds the open lots by sequence, or only the fresh ones where no debit needed the others.
+    `lots` holds the open lots by sequence, or those that debits may draw from and the fresh ones.
     `counters` holds the months that were loaded by (counter, month), `holds` the open holds and
     those named by commands, `reversed` how much of an entry was reversed, by (bucket, account,
     sequence) of the entry. `changed_*` name what to save.

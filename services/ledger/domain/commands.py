@@ -275,14 +275,17 @@ class Command:
     expect: tuple[Expectation, ...] = ()
     indexed: bool = False
 
-    def needs_lots(self) -> bool:
-        """Whether an operation may draw from lots."""
+    def draws(self) -> int | None:
+        """How many points it may draw, first to expire first; None where it needs all lots."""
+        points = 0
         for operation in self.operations:
-            if isinstance(operation, (Redeem, WriteOff, TransferPoints, RedeemAcross)):
-                return True
-            if isinstance(operation, Adjust) and operation.points < 0:
-                return True
-        return False
+            if isinstance(operation, (WriteOff, TransferPoints, RedeemAcross)):
+                return None
+            if isinstance(operation, Redeem):
+                points += operation.points
+            elif isinstance(operation, Adjust) and operation.points < 0:
+                points -= operation.points
+        return points
 
     def rare(self) -> bool:
         """Whether it needs its account loaded whole; such an operation comes alone."""

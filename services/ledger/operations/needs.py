@@ -28,6 +28,45 @@ Wanted = Collection[tuple[Key, Operation]]
 """Operations that need more than most, and the accounts where they land."""
 
 
+ALL_POINTS = 2**62
+"""More than any account has."""
+
+
+class Draws:
+    """Which lots the commands of a transaction draw from.
+
+    Accounts with something due need all of their open lots, and so do some commands. Who only
+    spends needs the first to expire: a fleet's account may have many thousands.
+    """
+
+    def __init__(self, due: Iterable[Key]) -> None:
+        self._all = set(due)
+        self._first: dict[Key, int] = {}
+
+    def note(self, key: Key, command: Command) -> None:
+        """A command lands in an account."""
+        points = command.draws()
+        if points is None:
+            self._all.add(key)
+        elif points:
+            self._first[key] = min(self._first.get(key, 0) + points, ALL_POINTS)
+
+    async def load(
+        self, connection: Connection, loaded: dict[Key, Loaded], whole: Collection[Key]
+    ) -> None:
+        """Load them, but for accounts that were loaded whole; balances are loaded."""
+        everything = self._all.difference(whole)
+        if everything:
+            await account_rows.load_open_lots(connection, loaded, sorted(everything))
+        first = {
+            key: points
+            for key, points in sorted(self._first.items())
+            if key not in self._all and key not in whole
+        }
+        if first:
+            await account_rows.load_first_lots(connection, loaded, first)
+
+
 def counter_ranges(fold: Fold, command: Command) -> set[CounterRange]:
     """The months of counters that a command reads or changes."""
     key = (fold.account.bucket, fold.account.id)

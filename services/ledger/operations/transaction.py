@@ -15,7 +15,7 @@ from services.ledger.operations.addressing import Addressing
 from services.ledger.operations.claims import Claims, Outrun
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.landings import Landings
-from services.ledger.operations.needs import counter_ranges, load_rare
+from services.ledger.operations.needs import Draws, counter_ranges, load_rare
 from services.ledger.operations.outcomes import (
     Applied,
     Item,
@@ -153,15 +153,14 @@ class Transaction:
         rare_ones: list[tuple[Key, Operation]] = []
         due = {key for key, fold in self._folds.items() if settle.is_due(fold)}
         due.update(item.key for item in self._items if item.again and item.key in self._folds)
-        lots = set(due)
+        draws = Draws(due)
         for item in self._items:
             own = self._own(item)
             if item.command is None or own is None or own not in self._folds:
                 continue
             key = self._landings.landing(own, stay=item.stay)
             requests.append((*(item.of or own), item.command.request_id))
-            if item.command.needs_lots():
-                lots.add(key)
+            draws.note(key, item.command)
             if item.command.rare():
                 rare_ones.append((key, item.command.operations[0]))
             ranges.update(counter_ranges(self._folds[key], item.command))
@@ -172,9 +171,8 @@ class Transaction:
         elsewhere = [each for each in requests if self._folds[each[:2]].account.elsewhere]
         if elsewhere:
             self._seen.update(await links.recorded(connection, elsewhere))
-        lots -= await load_rare(connection, self._folds, self._loaded, due, rare_ones)
-        if lots:
-            await account_rows.load_open_lots(connection, self._loaded, sorted(lots))
+        whole = await load_rare(connection, self._folds, self._loaded, due, rare_ones)
+        await draws.load(connection, self._loaded, whole)
         for item in self._items:
             if item.plan is not None:
                 await item.plan.load(connection, self._parties())

@@ -1,6 +1,6 @@
 """Accounts and what belongs to them, loaded for folding and for reading."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -71,6 +71,21 @@ _OPEN_LOTS = f"""
 SELECT {LOT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.open
+"""
+
+# In the order in which points are spent, as many lots as it takes; all of them where some move with
+# the member's activity (3 is ExpiryKind.INACTIVITY) and the order is not told by a column.
+_FIRST_LOTS = f"""
+SELECT {LOT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, account, points)
+CROSS JOIN LATERAL (
+    SELECT o.*, bool_or(o.expiry_kind = 3) OVER () AS moving, sum(o.free) OVER (
+        PARTITION BY o.currency ORDER BY o.expire_time NULLS LAST, o.earn_time, o.sequence
+    ) - o.free AS before
+    FROM lot o
+    WHERE o.bucket = k.bucket AND o.account = k.account AND o.open AND NOT o.pending
+) l
+WHERE l.moving OR l.before < k.points
 """
 
 _COUNTERS = """
@@ -194,6 +209,15 @@ async def load_open_lots(
 ) -> None:
     """Load the lots of some accounts that have points left."""
     for row in await connection.fetch(_OPEN_LOTS, *_columns(keys)):
+        accounts[row[0], row[1]].account.lots[row[2]] = lot_of(row)
+
+
+async def load_first_lots(
+    connection: Connection, accounts: dict[Key, Loaded], points: Mapping[Key, int]
+) -> None:
+    """Load the open lots of some accounts from which so many points would be spent first."""
+    rows = await connection.fetch(_FIRST_LOTS, *_columns(points), list(points.values()))
+    for row in rows:
         accounts[row[0], row[1]].account.lots[row[2]] = lot_of(row)
 
 
