@@ -102,6 +102,11 @@ def transfers(**more: Any) -> program_pb2.TransferSettings:
 
 def freeze(party: Party) -> Any:
     """Freeze a member."""
-    return party.ledger.members.FreezeMember(
-        account_pb2.FreezeMemberRequest(**party.common(), reason="suspicion")
-    )
+    asked: dict[str, Any] = {**party.common(), "reason": "suspicion"}
+    return party.ledger.members.FreezeMember(account_pb2.FreezeMemberRequest(**asked))
+
+
+def strategy(name: str, kind: str, months: int) -> resources_pb2.ExpiryStrategy:
+    """An expiry strategy."""
+    known = resources_pb2.ExpiryStrategy.Kind
+    return resources_pb2.ExpiryStrategy(strategy=name, kind=known.Value(kind), months=months)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
-from tests.ledger.parties_kit import Entry, Party, freeze, transfers
+from loyalty.ledger.v1 import ledger_pb2, program_pb2
+from tests.ledger.parties_kit import Entry, Party, freeze, strategy, transfers
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
-YEAR = resources_pb2.ExpiryStrategy(strategy="year", kind="FIXED", months=12)
-IDLE = resources_pb2.ExpiryStrategy(strategy="idle", kind="INACTIVITY", months=6)
+YEAR = strategy("year", "FIXED", 12)
+IDLE = strategy("idle", "INACTIVITY", 6)
 
 
 async def two(ledger: LedgerUnderTest, **settings: Any) -> tuple[Party, Party]:
@@ -103,7 +103,7 @@ async def test_the_version_of_both_goes_up(ledger: LedgerUnderTest) -> None:
 
 
 async def test_lots_go_first_to_expire_first_with_their_dates(ledger: LedgerUnderTest) -> None:
-    month = resources_pb2.ExpiryStrategy(strategy="month", kind="FIXED", months=1)
+    month = strategy("month", "FIXED", 1)
     points = program_pb2.PointsSettings(expiry=[YEAR, month, IDLE])
     ada, bob = await two(ledger, points=points)
     await ada.earn(10, expiry="month")

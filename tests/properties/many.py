@@ -113,5 +113,5 @@ async def reason_of(call: Awaitable[Any]) -> str:
     except grpc.aio.AioRpcError as error:
         info = error_info(status_of_error(error, "ledger"))
         assert info is not None
-        return info.reason
+        return str(info.reason)
     return "OK"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kernel.refusals import FieldViolation, InvalidField
-from services.ledger.domain.account import AccountKind, HoldState, Kind, Link, Posting
+from services.ledger.domain.account import AccountKind, Kind, Link, Posting
 from services.ledger.domain.commands import AddGroupMember, Command, RemoveGroupMember
 from services.ledger.domain.config import ProgramConfig
 from services.ledger.domain.decide import opened
@@ -14,6 +14,7 @@ from services.ledger.domain.moves import (
     Draws,
     all_or_nothing,
     applied,
+    check_holds,
     give_away,
     key_of,
     receive,
@@ -22,7 +23,6 @@ from services.ledger.domain.moves import (
 )
 from services.ledger.domain.permissions import Addressed
 from services.ledger.domain.refusals import (
-    HoldOpen,
     MemberInGroup,
     MemberNotInGroup,
     SettingOff,
@@ -62,7 +62,7 @@ def join(
         raise InvalidField(FieldViolation("role", "is no role of the group"))
     brings = rules.pooling and (operation.on_join or rules.on_join) is OnJoin.BRING
     if brings:
-        _check_holds(own)
+        check_holds([own])
     came = side_posting(group, posting, Addressed(key_of(own), account.member))
     posting.peer = came
     brought: list[int] = []
@@ -128,12 +128,6 @@ def _link(own: Fold, group: Fold, kind: Kind) -> None:
     entry.counterpart = key_of(group)
     own.posting.names[key_of(group)] = group.account.member
     own.seal(entry)
-
-
-def _check_holds(fold: Fold) -> None:
-    count = sum(hold.state is HoldState.OPEN for hold in fold.account.holds.values())
-    if count:
-        raise HoldOpen(count)
 
 
 def _all(fold: Fold, currency: int) -> Draws:

@@ -14,6 +14,7 @@ from services.ledger.domain.fold import Fold, four
 from services.ledger.domain.moves import (
     all_or_nothing,
     applied,
+    check_holds,
     give_away,
     key_of,
     receive,
@@ -41,12 +42,13 @@ def merge(
     """Merge settled accounts, those of the program addressed first; all lots are loaded whole.
 
     The first posting is the one of the request, the second that of the remaining member there.
-    Refusals: those of any command, POINTS_OVERFLOW.
+    Refusals: those of any command, HOLD_OPEN, POINTS_OVERFLOW.
     """
     for pair in pairs:
         share_now((pair.old, pair.new))
     folds = [fold for pair in pairs for fold in (pair.old, pair.new)]
     posting = opened(pairs[0].old, command, None, [(fold.account, None) for fold in folds])
+    check_holds([pair.old for pair in pairs])
     postings: list[tuple[Fold, Posting]] = []
     with all_or_nothing(folds):
         for pair in pairs:

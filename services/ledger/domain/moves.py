@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kernel import ids
-from services.ledger.domain.account import AccountKey, Kind, Lot, Posting
+from services.ledger.domain.account import AccountKey, HoldState, Kind, Lot, Posting
 from services.ledger.domain.config import POINTS_MAX, ExpiryKind
 from services.ledger.domain.fold import Fold, four
 from services.ledger.domain.permissions import Addressed
-from services.ledger.domain.refusals import PointsOverflow
+from services.ledger.domain.refusals import HoldOpen, PointsOverflow
 from services.ledger.domain.settle import come_in
 
 Draws = Sequence[tuple[int, int]]
@@ -19,6 +19,15 @@ def share_now(folds: Sequence[Fold]) -> None:
     now = max(fold.now for fold in folds)
     for fold in folds:
         fold.now = now
+
+
+def check_holds(folds: Sequence[Fold]) -> None:
+    """Refuse with HOLD_OPEN accounts of which points are set aside: those cannot move."""
+    count = sum(
+        hold.state is HoldState.OPEN for fold in folds for hold in fold.account.holds.values()
+    )
+    if count:
+        raise HoldOpen(count)
 
 
 @contextmanager

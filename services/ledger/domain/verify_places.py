@@ -40,7 +40,8 @@ class Peer:
     """The posting of another account that a posting names.
 
     `asked` is whether it is a command's own one, `knows_it` whether it names this one, too, and
-    `names_one` whether it names any.
+    `names_one` whether it names any. `addressee` is whose doing it was, where that is another
+    account: entries name that one.
     """
 
     account: AccountKey
@@ -48,6 +49,7 @@ class Peer:
     asked: bool
     knows_it: bool
     names_one: bool
+    addressee: AccountKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class PlaceVerifier:
         peer = place.peer
         if peer is None:
             return posting.peer_place is None and not self._shared
-        named = peer.account in self._counterparts
+        named = not self._counterparts.isdisjoint({peer.account, peer.addressee})
         if peer.knows_it:
             return named or not self._counterparts
         if posting.request_id is not None:

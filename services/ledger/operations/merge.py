@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from kernel.refusals import FieldViolation, InvalidField
-from services.ledger.domain.account import AccountKind, HoldState, Link, Posting
+from kernel.refusals import FieldViolation, InvalidField, MemberNotFound
+from services.ledger.domain.account import AccountKind, Link, Posting
 from services.ledger.domain.commands import Command, MergeMembers
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.merging import Months, Pair, merge
-from services.ledger.domain.refusals import HoldOpen, MemberInGroup, MemberMerged
+from services.ledger.domain.refusals import MemberInGroup, MemberMerged
 from services.ledger.operations.addressing import Addressing
 from services.ledger.operations.environment import Addresses
 from services.ledger.operations.ledger_context import LedgerContext
@@ -33,7 +33,6 @@ class MergePlan(Plan):
     alone = True
     _people: dict[Name, Known] = field(default_factory=dict)
     _keys: dict[int, tuple[Key, Key]] = field(default_factory=dict)
-    _linked: list[Key] = field(default_factory=list)
     _months: dict[Key, Months] = field(default_factory=dict)
 
     async def prepare(self, connection: Connection, addressing: Addressing) -> Collection[Key]:
@@ -41,7 +40,7 @@ class MergePlan(Plan):
         self._people = await merges.lock_people(
             connection, [self.member, self.into], lock=not addressing.dry
         )
-        self._keys, self._linked, self._months = {}, [], {}
+        self._keys, self._months = {}, {}
         if len(self._people) < 2:
             return []
         old, new = (self._people[name].person for name in (self.member, self.into))
@@ -55,10 +54,7 @@ class MergePlan(Plan):
             for place in places
             if place.person == old and place.program in theirs
         }
-        self._linked = await links.linked_to(
-            connection, [key for key, _ in self._keys.values()], Link.MERGED
-        )
-        return [*self._linked, *(key for pair in self._keys.values() for key in pair)]
+        return [key for pair in self._keys.values() for key in pair]
 
     async def _make(self, addressing: Addressing, missing: list[Place]) -> dict[int, Key]:
         """Accounts for the remaining member in programs where only the other one has one."""
@@ -88,19 +84,22 @@ class MergePlan(Plan):
         """Refuse what cannot be merged, settle, and merge."""
         operation = command.operations[0]
         assert isinstance(operation, MergeMembers)
-        into = parties.require(self.into)
+        parties.require(self.into)
         if self.member == self.into:
             raise InvalidField(FieldViolation("into", "is the member itself"))
-        for name in (self.member, self.into):
-            known = self._people[name]
+        keys = parties.addressing.keys
+        for name, own, asked in (
+            (self.member, party.own, "member"),
+            (self.into, keys[self.into], "into"),
+        ):
+            known = self._people.get(name)
+            if known is None:
+                raise MemberNotFound(name.member)
             if known.into is not None:
                 raise MemberMerged(name.member, known.into)
-        first = self.member.program
-        for fold, name in ((parties.folds[party.own], self.member), (into.fold, self.into)):
-            if fold.account.kind is not AccountKind.PERSON:
-                field_name = "member" if name is self.member else "into"
-                raise InvalidField(FieldViolation(field_name, "is a group"))
-        pairs = []
+            if parties.folds[own].account.kind is not AccountKind.PERSON:
+                raise InvalidField(FieldViolation(asked, "is a group"))
+        first, pairs = self.member.program, []
         for program in sorted(self._keys, key=lambda program: (program != first, program)):
             mine, theirs = (parties.folds[key] for key in self._keys[program])
             mine.account.member, theirs.account.member = self.member.member, self.into.member
@@ -110,14 +109,6 @@ class MergePlan(Plan):
         for pair in pairs:
             parties.settle(pair.old)
             parties.settle(pair.new)
-        open_holds = sum(
-            1
-            for pair in pairs
-            for each in pair.old.account.holds.values()
-            if each.state is HoldState.OPEN
-        )
-        if open_holds:
-            raise HoldOpen(open_holds)
         return merge(pairs, command, operation.reason or None)
 
     def _check_link(self, parties: Parties, fold: Fold) -> None:
@@ -139,10 +130,9 @@ class MergePlan(Plan):
             addresses.link(old, new)
 
     async def save(self, connection: Connection) -> None:
-        """Link the accounts, also those that were merged into them before, and the people."""
+        """Link the accounts and the people."""
         for old, new in self._keys.values():
             await links.set_link(connection, old, Link.MERGED, new)
-            await links.relink(connection, old, new, Link.MERGED)
         old_person, new_person = (self._people[name].person for name in (self.member, self.into))
         await merges.redirect(connection, old_person, new_person)
 

@@ -74,19 +74,6 @@ JOIN account a ON a.program = p.key
 WHERE d.name_bucket = $1 AND d.organization = $2 AND d.member = $3
 """
 
-_RELINK = """
-UPDATE account SET link_bucket = $3, link_account = $4
-WHERE link_bucket = $1 AND link_account = $2 AND link = $5
-"""
-
-_LINKED_TO = """
-SELECT a.bucket, a.id
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
-JOIN account a ON a.link_bucket = k.bucket AND a.link_account = k.id
-WHERE a.link = $3
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class Through:
     """What is known of a linked account besides its row.
@@ -169,14 +156,3 @@ async def programs_of(connection: Connection, name: Name) -> dict[int, str]:
     """The programs in which a member has an account: their ids by their keys."""
     rows = await connection.fetch(_PROGRAMS, name.name_bucket, name.organization, name.member)
     return {row[0]: row[1] for row in rows}
-
-
-async def relink(connection: Connection, key: Key, to: Key, link: int) -> None:
-    """Link to another account what is linked to one, for that reason; all are locked."""
-    await connection.execute(_RELINK, *key, *to, link)
-
-
-async def linked_to(connection: Connection, keys: Collection[Key], link: int) -> list[Key]:
-    """The accounts that are linked to any of some, for that reason."""
-    rows = await connection.fetch(_LINKED_TO, *_columns(keys), link)
-    return [(row[0], row[1]) for row in rows]

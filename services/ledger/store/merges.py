@@ -12,18 +12,28 @@ Person = tuple[int, int]
 
 # Whoever makes an account for a person holds its row, so the list of its accounts is complete.
 _LOCK_NAMES = """
+SELECT d.bucket, d.person
+FROM unnest($1::int[], $2::text[], $3::text[]) AS k (name_bucket, organization, member)
+JOIN directory d
+    ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
+ORDER BY d.name_bucket, d.organization, d.member
+FOR UPDATE OF d
+"""
+
+# After the lock: a row that was joined before it would be as it was then.
+_NAMES = """
 SELECT k.place, d.bucket, d.person, i.member
 FROM unnest($1::int[], $2::text[], $3::text[]) WITH ORDINALITY
     AS k (name_bucket, organization, member, place)
 JOIN directory d
     ON d.name_bucket = k.name_bucket AND d.organization = k.organization AND d.member = k.member
 LEFT JOIN directory i ON i.bucket = d.into_bucket AND i.person = d.into_person
-ORDER BY d.name_bucket, d.organization, d.member
 """
 
 _LOCK_ALIASES = """
 SELECT d.name_bucket FROM directory d WHERE d.into_bucket = $1 AND d.into_person = $2
 ORDER BY d.name_bucket, d.organization, d.member
+FOR UPDATE
 """
 
 _ACCOUNTS = """
@@ -68,16 +78,17 @@ async def lock_people(
     connection: Connection, names: Sequence[Name], *, lock: bool
 ) -> dict[Name, Known]:
     """The people of some names, and with `lock` nobody else merges or enrols them meanwhile."""
-    rows = await connection.fetch(
-        _LOCK_NAMES + ("FOR UPDATE OF d" if lock else ""),
+    columns = (
         [name.name_bucket for name in names],
         [name.organization for name in names],
         [name.member for name in names],
     )
-    people = {names[row[0] - 1]: Known((row[1], row[2]), row[3]) for row in rows}
-    for known in sorted(people.values(), key=lambda known: known.person) if lock else ():
-        await connection.fetch(_LOCK_ALIASES + "FOR UPDATE", *known.person)
-    return people
+    if lock:
+        people = {tuple(row) for row in await connection.fetch(_LOCK_NAMES, *columns)}
+        for person in sorted(people):
+            await connection.fetch(_LOCK_ALIASES, *person)
+    rows = await connection.fetch(_NAMES, *columns)
+    return {names[row[0] - 1]: Known((row[1], row[2]), row[3]) for row in rows}
 
 
 async def accounts_of(

@@ -79,7 +79,7 @@ JOIN reversal r ON r.bucket = k.bucket AND r.account = k.account
 _ENTRIES = f"""
 SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS},
     q.account, q.program, q.request_id IS NOT NULL, q.peer_bucket AS back_bucket,
-    q.peer_sequence AS back_sequence
+    q.peer_sequence AS back_sequence, q.addressee_bucket AS of_bucket, q.addressee AS of_account
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
 LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
@@ -197,7 +197,7 @@ def _line(row: asyncpg.Record) -> Line:
     _together(row, "addressee_bucket", "addressee")
     _together(row, "peer_bucket", "peer_sequence")
     entry = history.entry_of(row)
-    *of_posting, peer_account, of_program, asked, back_bucket, back = tuple(row)[
+    *of_posting, peer_account, of_program, asked, back_bucket, back, of_bucket, of = tuple(row)[
         history.ENTRY_WIDTH :
     ]
     if of_posting[0] is None:
@@ -213,6 +213,7 @@ def _line(row: asyncpg.Record) -> Line:
             asked,
             knows_it=(back_bucket, back) == (bucket, sequence),
             names_one=back is not None,
+            addressee=None if of is None else (of_bucket, of),
         )
     return Line(entry, posting, Place((bucket, account), program, first, count, peer))
 
