@@ -10,7 +10,7 @@ from services.ledger.domain.checkpoints import Leaf, LeafKind, revision_digest
 from services.ledger.store.programs import Connection
 from services.ledger.store.tables import METADATA, Transaction
 
-PREFETCH = 500
+PREFETCH = 200
 
 _LAST = "checkpoint"
 
