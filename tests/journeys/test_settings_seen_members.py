@@ -125,7 +125,7 @@ async def test_points_tiers_and_permissions_are_shared(
     refused = await program.redeem(driver, 10)
     spent = await program.redeem(owner, 30)
     own = (await program.get(driver, own=True)).ok
-    membership = (await program.get(crew, "membership")).ok
+    memberships = [(await program.get(m, "membership")).ok for m in (owner, driver, crew)]
     lines = (await program.get(crew, "statement", attributedMember=driver)).ok["lines"]
 
     assert off.refusal == ("SETTING_OFF", {"setting": f"{setting}.enabled"})
@@ -138,7 +138,7 @@ async def test_points_tiers_and_permissions_are_shared(
     assert (own["member"], own["group"]) == (driver, crew)
     assert [each["available"] for each in own["balances"]] == ["0"]
     # Neither of them has spent enough alone.
-    assert membership["tier"]["tier"] == "silver"
+    assert [each["tier"]["tier"] for each in memberships] == ["silver"] * 3
     assert [(each["kind"], each["points"]) for each in lines] == [
         ("MOVED_IN", "60"),
         ("COUNTED", "0"),

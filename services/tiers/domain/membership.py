@@ -27,13 +27,15 @@ class Standing:
 class Reading:
     """What the ledger says of a member: the values of the ladder's windows at an instant.
 
-    `version` is that of the account whose numbers these are.
+    `version` is that of the account whose numbers these are. `holder` is whose account it is, where
+    the member's numbers are in that of another: of a group, or of whom it was merged into.
     """
 
     enrol_time: datetime
     values: Mapping[Window, int]
     time: datetime
     version: int = 0
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

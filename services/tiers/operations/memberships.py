@@ -1,13 +1,17 @@
-"""Where members stand: asked, and evaluated."""
+"""Where members stand: asked, and evaluated.
 
-from collections.abc import Mapping, Sequence
+Tiers are counted where the points are: who belongs to a group stands where the group stands, and an
+id that was merged into another where that one does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kernel.refusals import MemberNotFound
 from services.tiers.domain.ladder import IMPLICIT, Ladder
 from services.tiers.domain.membership import Reading, Standing, stands
 from services.tiers.operations.context import TiersContext
-from services.tiers.operations.settle import Evaluation, persistently, settle
+from services.tiers.operations.settle import Evaluation, LadderMoved, persistently, settle
 from services.tiers.store import memberships
 from services.tiers.store.connections import reading, writing
 from services.tiers.store.ladders import Program
@@ -37,10 +41,16 @@ async def get_membership(context: TiersContext, program: Program, member: str) -
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
     """
+    return await persistently(context, lambda: _get_membership(context, program, member))
+
+
+async def _get_membership(context: TiersContext, program: Program, member: str) -> Placement:
     ladder, standings = await load(context, program, [member])
     # Not in a batch: this one a member may ask for, too.
     read = await context.ledger.account(program.id, member, ladder.windows())
-    return Placement(member, ladder, stands(ladder, standings.get(member), read), read)
+    standings |= await _held(context, program, ladder, [read])
+    standing = standings.get(read.holder or member)
+    return Placement(member, ladder, stands(ladder, standing, read), read)
 
 
 async def get_memberships(
@@ -48,13 +58,21 @@ async def get_memberships(
 ) -> Placements:
     """Where members stand. `brief` asks the ledger only about those who were never evaluated.
 
+    So a brief answer is about a member's own account, wherever its points are by now.
     Refusals: PROGRAM_NOT_FOUND.
     """
     asked = list(dict.fromkeys(members))
+    return await persistently(context, lambda: _get(context, program, asked, brief=brief))
+
+
+async def _get(
+    context: TiersContext, program: Program, asked: Sequence[str], *, brief: bool
+) -> Placements:
     ladder, standings = await load(context, program, asked)
     unknown = [member for member in asked if not (brief and member in standings)]
     windows = () if brief else ladder.windows()
     read = await context.ledger.accounts(program.id, unknown, windows) if unknown else {}
+    standings |= await _held(context, program, ladder, read.values())
     return _placements(asked, ladder, standings, read)
 
 
@@ -77,10 +95,11 @@ async def evaluate_members(
 async def _evaluate(context: TiersContext, program: Program, members: Sequence[str]) -> Placements:
     ladder, standings = await load(context, program, members)
     read = await context.ledger.accounts(program.id, members, ladder.windows())
+    standings |= await _held(context, program, ladder, read.values())
     if ladder.stored:
         evaluations = {
-            _key(context, program, ladder, member): Evaluation(
-                ladder, standings.get(member), (each,)
+            _key(context, program, ladder, each.holder or member): Evaluation(
+                ladder, standings.get(each.holder or member), (each,)
             )
             for member, each in read.items()
         }
@@ -105,6 +124,19 @@ async def load(
         return await context.ladders.get(connection, program, version), standings
 
 
+async def _held(
+    context: TiersContext, program: Program, ladder: Ladder, read: Iterable[Reading]
+) -> dict[str, Standing]:
+    """The standings of those in whose accounts members' numbers are. Raises LadderMoved."""
+    holders = sorted({each.holder for each in read if each.holder})
+    if not holders:
+        return {}
+    again, standings = await load(context, program, holders)
+    if (again.id, again.version) != (ladder.id, ladder.version):
+        raise LadderMoved
+    return standings
+
+
 def _key(context: TiersContext, program: Program, ladder: Ladder, member: str) -> Key:
     bucket = context.bucket(program.organization, member)
     return Key(bucket, program.organization, program.id, ladder.id, member)
@@ -120,6 +152,7 @@ def _placements(
     for member in members:
         standing, each = standings.get(member), read.get(member)
         if each is not None:
+            standing = standings.get(each.holder) if each.holder else standing
             found.append(Placement(member, ladder, stands(ladder, standing, each), each))
         elif standing is not None:
             found.append(Placement(member, ladder, standing))

@@ -195,4 +195,5 @@ def _reading(account: resources_pb2.Account, windows: Sequence[Window]) -> Readi
         values=dict(zip(windows, values, strict=True)),
         time=account.read_time.ToDatetime(tzinfo=UTC),
         version=account.version,
+        holder=account.member if account.addressed_member else "",
     )
