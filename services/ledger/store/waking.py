@@ -37,7 +37,10 @@ async def woken(connection: Connection, program: int, after: int, last: int | No
 
     Nothing changes where somebody else was quicker, or has begun again.
     """
-    if last is None:
-        await connection.execute(_END, program, after)
-    else:
-        await connection.execute(_MOVE, program, after, last)
+    async with connection.transaction():
+        # The connections that read are kept from writing by mistake; this is none.
+        await connection.execute("SET TRANSACTION READ WRITE")
+        if last is None:
+            await connection.execute(_END, program, after)
+        else:
+            await connection.execute(_MOVE, program, after, last)
