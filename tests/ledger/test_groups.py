@@ -2,80 +2,48 @@
 
 from typing import Any
 
-from loyalty.ledger.v1 import group_pb2, ledger_pb2, program_pb2, resources_pb2
-from tests.ledger.programs_kit import LedgerUnderTest, at
+import pytest
 
-Entry = resources_pb2.Entry
-Account = resources_pb2.Account
-Rules = group_pb2.GroupRules
+from loyalty.ledger.v1 import account_pb2, group_pb2, ledger_pb2, program_pb2
+from tests.ledger.parties_kit import Account, Entry, Party, Rules, freeze, transfers
+from tests.ledger.points_kit import START, moment
+from tests.ledger.programs_kit import LedgerUnderTest, refusal
+
+ON = {
+    "program": program_pb2.GeneralSettings(auto_enrol=True),
+    "groups": program_pb2.GroupsSettings(enabled=True),
+    "fleets": program_pb2.FleetsSettings(enabled=True),
+    "transfer": transfers(),
+}
 
 
-async def furnish(ledger: LedgerUnderTest, **settings: Any) -> None:
-    """The sandbox `p1` with groups and fleets, and the counter `visits`."""
-    given = program_pb2.ProgramSettings()
-    given.program.auto_enrol = True
-    given.groups.enabled = True
-    given.fleets.enabled = True
-    given.transfer.enabled = True
-    given.redemption.reversal = True
-    await ledger.create_program("p1", sandbox=True, start_time=at(2026), settings=given)
+async def family(ledger: LedgerUnderTest, **fields: Any) -> tuple[Party, Party, Party]:
+    """The group `family`, and ada with 100 and bob with 10 points who do not belong to it."""
+    ada = Party(ledger)
+    await ada.begin(**ON)
     await ledger.programs.CreateCounter(
-        program_pb2.CreateCounterRequest(program="p1", counter_id="visits")
+        program_pb2.CreateCounterRequest(program="p", counter_id="visits")
     )
+    bob = await ada.other("bob")
+    await ada.earn(100)
+    await bob.earn(10)
+    await ada.group("family", **fields)
+    return ada, bob, ada.named("family")
 
 
-async def earn(ledger: LedgerUnderTest, member: str, points: int, request_id: str = "e1") -> Any:
-    """Give points."""
-    return await ledger.points.Earn(
-        ledger_pb2.EarnRequest(program="p1", member=member, request_id=request_id, points=points)
+async def contributed(ledger: LedgerUnderTest, group: str = "family") -> dict[str, int]:
+    """What those who belong to a group contributed."""
+    answer = await ledger.members.ListGroupMembers(
+        group_pb2.ListGroupMembersRequest(program="p", group=group)
     )
-
-
-async def create(ledger: LedgerUnderTest, group: str = "family", **fields: Any) -> Any:
-    """Create a group."""
-    asked: dict[str, Any] = {"kind": Account.GROUP, "request_id": "create"}
-    return await ledger.members.CreateGroup(
-        group_pb2.CreateGroupRequest(program="p1", group=group, **{**asked, **fields})
-    )
-
-
-def join(member: str, group: str = "family", request_id: str = "j1", **fields: Any) -> Any:
-    """A request to join."""
-    return group_pb2.AddGroupMemberRequest(
-        program="p1", member=member, group=group, request_id=request_id, **fields
-    )
-
-
-def leave(member: str, group: str = "family", request_id: str = "l1", **fields: Any) -> Any:
-    """A request to leave."""
-    return group_pb2.RemoveGroupMemberRequest(
-        program="p1", member=member, group=group, request_id=request_id, **fields
-    )
-
-
-async def account(ledger: LedgerUnderTest, member: str, **fields: Any) -> Any:
-    """What a member has."""
-    return await ledger.points.GetAccount(
-        ledger_pb2.GetAccountRequest(program="p1", member=member, **fields)
-    )
-
-
-async def assert_verified(ledger: LedgerUnderTest, *members: str) -> None:
-    """The members' own books balance."""
-    for member in members:
-        answer = await ledger.points.VerifyAccount(
-            ledger_pb2.VerifyAccountRequest(program="p1", member=member)
-        )
-        assert answer.ok, (member, answer.findings)
+    return {each.member: each.contributed["points"] for each in answer.members}
 
 
 async def test_what_members_earn_is_the_groups(ledger: LedgerUnderTest) -> None:
-    await furnish(ledger)
-    await create(ledger)
-    await earn(ledger, "ada", 100)
+    ada, _, group = await family(ledger)
 
-    joined = await ledger.members.AddGroupMember(join("ada"))
-    earned = await earn(ledger, "ada", 20, "e2")
+    joined = await ada.join("family")
+    earned = await ada.earn(20, request_id="e2")
 
     assert [entry.kind for entry in joined.posting.entries] == [Entry.LINKED, Entry.MOVED_OUT]
     assert (joined.account.member, joined.account.group) == ("ada", "family")
@@ -84,121 +52,398 @@ async def test_what_members_earn_is_the_groups(ledger: LedgerUnderTest) -> None:
     assert earned.posting.entries[0].attributed_member == "ada"
     assert (earned.account.member, earned.account.addressed_member) == ("family", "ada")
     assert earned.account.balances[0].available == 120
-    read = await account(ledger, "ada")
+    read = await ada.read()
     assert (read.member, read.addressed_member, read.kind) == ("family", "ada", Account.GROUP)
-    own = await account(ledger, "ada", own=True)
-    assert (own.member, own.group, own.balances[0].available) == ("ada", "family", 0)
-    again = await earn(ledger, "ada", 20, "e2")
+    own = await ada.read(own=True)
+    assert (own.member, own.group, own.kind, own.balances[0].available) == (
+        "ada", "family", Account.PERSON, 0,
+    )  # fmt: skip
+    assert await contributed(ledger) == {"ada": 120}
+    again = await ada.earn(20, request_id="e2")
     assert again.replayed
-    assert again.posting == earned.posting
-    assert again.account.member == "family"
-    members = await ledger.members.ListGroupMembers(
-        group_pb2.ListGroupMembersRequest(program="p1", group="family")
-    )
-    assert [(each.member, each.role, each.contributed["points"]) for each in members.members] == [
-        ("ada", "member", 120)
+    assert (again.posting, again.account.member) == (earned.posting, "family")
+    assert (await refusal(ada.earn(21, request_id="e2"))).reason == "REQUEST_ID_REUSED"
+    assert await group.check() == (120, 0, 0, 0)
+    await ada.verified("ada")
+
+
+async def test_counts_are_the_groups(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger)
+    await ada.count(5)
+    await ada.join("family")
+    await bob.join("family")
+
+    await ada.count(1)
+    await bob.count(2)
+
+    assert await group.lifetime("visits", "points_earned") == [3, 0]
+    assert await ada.lifetime("visits") == [3]
+    await ada.leave("family")
+    assert await ada.lifetime("visits") == [5]
+
+
+async def test_what_is_left_behind_is_there_afterwards(ledger: LedgerUnderTest) -> None:
+    ada, _, group = await family(ledger, rules=Rules(on_join=Rules.LEAVE_BEHIND))
+
+    joined = await ada.join("family", role="owner")
+    await ada.earn(20)
+    spent = await ada.redeem(20)
+    short = await refusal(ada.redeem(1))
+
+    assert not joined.HasField("received")
+    assert [entry.kind for entry in joined.posting.entries] == [Entry.LINKED]
+    assert spent.posting.account_member == "family"
+    assert short.metadata["available"] == "0"
+    left = await ada.leave("family")
+    assert left.account.balances[0].available == 100
+    assert not left.HasField("given")
+    assert await group.check() == (0, 0, 0, 0)
+    assert await ada.check() == (100, 0, 0, 0)
+
+
+async def test_the_call_overrides_the_group(ledger: LedgerUnderTest) -> None:
+    ada, _, group = await family(ledger)
+
+    await ada.join("family", on_join=Rules.LEAVE_BEHIND)
+    await ada.earn(20)
+    await ada.leave("family", on_leave=Rules.TAKE_SHARE)
+
+    assert await ada.check() == (120, 0, 0, 0)
+    assert await group.check() == (0, 0, 0, 0)
+
+
+async def test_a_share_is_taken_of_each_lot(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger, rules=Rules(on_leave=Rules.TAKE_SHARE))
+    await ada.join("family", role="owner")
+    await bob.join("family")
+    await ada.earn(7)
+    await bob.earn(33)
+    await ada.earn(50, mature_time=moment(START.replace(month=2)))
+    await ada.hold(60)
+
+    left = await ada.leave("family")
+
+    # Contributed 157 of 200. Of lots of 100 (60 of it held), 10, 7, 33 and 50 (pending).
+    shares = [40, 7, 5, 25, 39]
+    assert [entry.points for entry in left.posting.entries[1:]] == shares
+    assert await ada.check() == (77, 39, 0, 0)
+    assert await group.check() == (150 - 60 - 77, 11, 60, 0)
+    lots = await ledger.points.ListLots(ledger_pb2.ListLotsRequest(program="p", member="ada"))
+    assert [lot.points for lot in lots.lots] == shares[::-1]
+    # Whoever took its share has no part in the rest.
+    gone = await bob.leave("family")
+    assert gone.account.balances[0].available == 13
+
+
+async def test_who_forfeits_leaves_with_nothing(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger)
+    await ada.join("family")
+    await bob.join("family")
+
+    left = await ada.leave("family")
+    took = await bob.leave("family", on_leave=Rules.TAKE_SHARE)
+
+    assert left.account.balances[0].available == 0
+    # What somebody forfeited is not the others' contribution.
+    assert took.account.balances[0].available == 10 * 10 // 110 + 100 * 10 // 110
+    assert (await ada.earn(5)).account.balances[0].available == 5
+    assert await group.available() == 110 - 9
+    await ada.verified("ada", "bob", "family")
+
+
+async def test_a_role_permits(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger)
+    cyd = await ada.other("cyd")
+    await ada.join("family", role="owner")
+    await bob.join("family")
+
+    calls = [bob.redeem(1), bob.hold(1), bob.transfer(1, "cyd")]
+    refused = [await refusal(call) for call in calls]
+    await ada.redeem(1)
+    await ada.transfer(2, "cyd")
+    await group.redeem(4)
+    given = await cyd.transfer(1, "bob")
+
+    assert [(each.reason, each.metadata) for each in refused] == [
+        ("PERMISSION_MISSING", {"role": "member", "permission": permission})
+        for permission in ("REDEEM", "REDEEM", "TRANSFER")
     ]
-    await assert_verified(ledger, "ada", "family")
+    assert (given.received.member, given.received.account_member) == ("bob", "family")
+    assert given.received.entries[0].attributed_member == "bob"
+    assert await group.check() == (104, 0, 0, 0)
+    post = ledger_pb2.PostRequest(**bob.common())  # type: ignore[arg-type]  # a test's short way
+    post.operations.add().earn.points = 1
+    post.operations.add().redeem.points = 1
+    assert (await refusal(ledger.points.Post(post))).reason == "PERMISSION_MISSING"
 
 
-async def test_a_share_is_taken_along(ledger: LedgerUnderTest) -> None:
-    await furnish(ledger)
-    await create(ledger, rules=Rules(on_leave=Rules.TAKE_SHARE))
-    for member in ("ada", "bob"):
-        await earn(ledger, member, 1)
-        await ledger.members.AddGroupMember(join(member))
-    await earn(ledger, "ada", 29, "e2")
-    await earn(ledger, "bob", 9, "e2")
-
-    left = await ledger.members.RemoveGroupMember(leave("ada"))
-
-    assert [entry.kind for entry in left.posting.entries][0] == Entry.UNLINKED
-    # Of lots of 1, 1, 29 and 9: three quarters each, rounded down.
-    assert left.account.balances[0].available == 0 + 0 + 21 + 6
-    assert (left.account.member, left.account.group) == ("ada", "")
-    assert (await account(ledger, "family")).balances[0].available == 40 - 27
-    assert (await earn(ledger, "ada", 3, "e3")).account.balances[0].available == 30
-    await assert_verified(ledger, "ada", "bob", "family")
-
-
-def reverse(posting: str, request_id: str = "v1", **fields: Any) -> Any:
-    """A request to reverse a posting."""
-    return ledger_pb2.ReversePostingRequest(
-        program="p1", posting=posting, request_id=request_id, **fields
+async def test_roles_of_ones_own(ledger: LedgerUnderTest) -> None:
+    ada, bob, _ = await family(ledger)
+    rules = Rules()
+    rules.roles.add(role="spender", permissions=[group_pb2.GroupRole.REDEEM])
+    rules.roles.add(role="guest")
+    changed = await ledger.members.UpdateGroup(
+        group_pb2.UpdateGroupRequest(program="p", group="family", rules=rules)
     )
+    await ada.join("family", role="spender")
+    await bob.join("family")
+
+    await ada.redeem(1)
+    cyd = await ada.other("cyd")
+    refused = [await refusal(call) for call in (ada.transfer(1, "cyd"), bob.redeem(1))]
+
+    assert [role.role for role in changed.rules.roles] == ["spender", "guest"]
+    assert [each.metadata["role"] for each in refused] == ["spender", "guest"]
+    unknown = await refusal(cyd.join("family", role="owner"))
+    assert unknown.fields == ("role",)
 
 
-async def contributed(ledger: LedgerUnderTest, group: str = "family") -> dict[str, int]:
-    """What its members contributed to a group."""
-    answer = await ledger.members.ListGroupMembers(
-        group_pb2.ListGroupMembersRequest(program="p1", group=group, include_former=True)
-    )
-    return {each.member: each.contributed["points"] for each in answer.members}
-
-
-async def test_what_was_earned_before_joining_is_reversed_from_what_was_brought(
+async def test_a_group_that_does_not_pool_only_knows_its_members(
     ledger: LedgerUnderTest,
 ) -> None:
-    await furnish(ledger)
-    await create(ledger)
-    before = await earn(ledger, "ada", 100)
-    await earn(ledger, "bob", 50)
-    await ledger.members.AddGroupMember(join("ada"))
-    await ledger.members.AddGroupMember(join("bob"))
+    ada, _, group = await family(ledger, rules=Rules(pooling=False))
 
-    answer = await ledger.points.ReversePosting(reverse(before.posting.posting, points=30))
+    await ada.join("family")
+    earned = await ada.earn(5)
 
-    assert (answer.reversed, answer.unrecovered) == (30, 0)
-    assert (await account(ledger, "family")).balances[0].available == 120
-    assert (await account(ledger, "ada", own=True)).balances[0].available == 0
-    assert await contributed(ledger) == {"ada": 70, "bob": 50}
-    await assert_verified(ledger, "ada", "bob", "family")
+    assert (earned.posting.member, earned.posting.account_member) == ("ada", "")
+    assert (earned.account.member, earned.account.group) == ("ada", "family")
+    assert await ada.check() == (105, 0, 0, 0)
+    assert await group.check() == (0, 0, 0, 0)
+    again = await refusal(ada.join("family"))
+    assert again.metadata == {"member": "ada", "group": "family"}
+    await ada.leave("family")
+    assert (await ada.read()).group == ""
+    await ada.verified("ada", "family")
 
 
-async def test_what_was_earned_in_the_group_is_reversed_there(ledger: LedgerUnderTest) -> None:
-    await furnish(ledger)
-    await create(ledger)
-    await earn(ledger, "ada", 1)
-    await ledger.members.AddGroupMember(join("ada"))
-    earned = await earn(ledger, "ada", 20, "e2")
+async def test_debt_comes_along_and_is_repaid(ledger: LedgerUnderTest) -> None:
+    ada = Party(ledger)
+    await ada.begin(**ON, returns=program_pb2.ReturnsSettings(policy=3))
+    await ada.group("family")
+    earned = await ada.earn(30)
+    await ada.redeem(30)
+    await ada.reverse(earned.posting.posting)
+    group = ada.named("family")
+    await group.earn(50)
 
-    answer = await ledger.points.ReversePosting(reverse(earned.posting.posting, points=5))
-    again = await ledger.points.ReversePosting(reverse(earned.posting.posting, points=5))
+    await ada.join("family")
 
-    assert (answer.posting.member, answer.posting.account_member) == ("ada", "family")
-    assert answer.posting.entries[0].attributed_member == "ada"
+    assert await group.check() == (20, 0, 0, 0)
+    assert await ada.named("ada").available(own=True) == 0
+    await ada.verified("ada")
+
+
+async def test_earnings_before_and_in_the_group_are_reversed_where_they_are(
+    ledger: LedgerUnderTest,
+) -> None:
+    ada, bob, group = await family(ledger)
+    before = await bob.earn(100)
+    await ada.join("family")
+    await bob.join("family")
+    during = await bob.earn(20)
+
+    one = await bob.reverse(before.posting.posting, "v1", points=30)
+    two = await bob.reverse(during.posting.posting, "v2", points=5)
+
+    assert (one.reversed, one.unrecovered, one.posting.account_member) == (30, 0, "")
+    assert (two.reversed, two.posting.member, two.posting.account_member) == (5, "bob", "family")
+    assert two.posting.entries[0].attributed_member == "bob"
+    assert await contributed(ledger) == {"ada": 100, "bob": 110 + 20 - 30 - 5}
+    assert await group.check() == (195, 0, 0, 0)
+    again = await bob.reverse(during.posting.posting, "v2", points=5)
     assert again.replayed
-    assert again.posting == answer.posting
-    assert await contributed(ledger) == {"ada": 16}
-    await ledger.members.RemoveGroupMember(leave("ada"))
-    later = await ledger.points.ReversePosting(reverse(earned.posting.posting, "v2"))
+    assert again.posting == two.posting
+    await bob.leave("family")
+    later = await bob.reverse(during.posting.posting)
     assert (later.reversed, later.posting.account_member) == (15, "family")
-    assert await contributed(ledger) == {"ada": 16}
-    await assert_verified(ledger, "ada", "family")
+    await ada.verified("ada", "bob", "family")
+
+
+async def test_a_share_that_was_taken_is_reversed_too(ledger: LedgerUnderTest) -> None:
+    ada, _, group = await family(ledger)
+    earned = await ada.earn(40)
+    await ada.join("family")
+    await ada.leave("family", on_leave=Rules.TAKE_SHARE)
+
+    answer = await ada.reverse(earned.posting.posting)
+
+    assert (answer.reversed, answer.unrecovered) == (40, 0)
+    assert await ada.check() == (100, 0, 0, 0)
+    assert await group.check() == (0, 0, 0, 0)
 
 
 async def test_holds_of_a_member_are_its_own_doing(ledger: LedgerUnderTest) -> None:
-    await furnish(ledger)
-    await create(ledger)
-    await earn(ledger, "ada", 100)
-    await ledger.members.AddGroupMember(join("ada", role="owner"))
+    ada, _, group = await family(ledger)
+    await ada.join("family", role="owner")
 
-    held = await ledger.points.CreateHold(
-        ledger_pb2.CreateHoldRequest(program="p1", member="ada", request_id="h1", points=40)
-    )
-    answer = await ledger.points.CaptureHold(
-        ledger_pb2.CaptureHoldRequest(
-            program="p1", hold=held.hold.hold, request_id="c1", points=30
-        )
-    )
+    held = await ada.hold(40)
+    captured = await ada.capture(held.hold.hold, "c1", points=30)
 
     assert held.hold.member == "ada"
-    assert (answer.posting.member, answer.posting.account_member) == ("ada", "family")
-    assert answer.account.balances[0].available == 70
-    again = await ledger.points.CaptureHold(
-        ledger_pb2.CaptureHoldRequest(
-            program="p1", hold=held.hold.hold, request_id="c1", points=30
-        )
-    )
+    assert (captured.posting.member, captured.posting.account_member) == ("ada", "family")
+    again = await ada.capture(held.hold.hold, "c1", points=30)
     assert again.replayed
-    await assert_verified(ledger, "ada", "family")
+    assert again.posting == captured.posting
+    assert await group.check() == (70, 0, 0, 0)
+    # The other way round: what was held before stays with the member.
+    await ada.leave("family")
+    await ada.earn(10)
+    own = await ada.hold(10)
+    refused = await refusal(ada.join("family"))
+    assert (refused.reason, refused.metadata) == ("HOLD_OPEN", {"count": "1"})
+    await ada.join("family", on_join=Rules.LEAVE_BEHIND)
+    released = await ada.release(own.hold.hold)
+    assert (released.posting.member, released.posting.account_member) == ("ada", "")
+    await ada.verified("ada", "family")
+
+
+async def test_freezing_a_member_freezes_nobody_else(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger)
+    await ada.join("family", role="owner")
+    await bob.join("family", role="owner")
+
+    await freeze(ada)
+
+    assert (await refusal(ada.redeem(1))).metadata == {"member": "ada"}
+    assert (await refusal(ada.earn(1))).reason == "MEMBER_FROZEN"
+    await bob.redeem(1)
+    assert (await refusal(ada.leave("family"))).reason == "MEMBER_FROZEN"
+    await freeze(group)
+    assert (await refusal(bob.redeem(1))).metadata == {"member": "family"}
+
+
+async def test_asked_as_if_nothing_is_written(ledger: LedgerUnderTest) -> None:
+    ada, _, group = await family(ledger)
+    made = await ada.group("other", validate_only=True)
+    joined = await ada.join("family", validate_only=True)
+
+    assert (made.group.group, made.account.kind) == ("other", Account.GROUP)
+    assert [entry.points for entry in joined.received.entries] == [100]
+    assert (await refusal(ada.named("other").read())).reason == "MEMBER_NOT_FOUND"
+    assert await ada.check() == (100, 0, 0, 0)
+    await ada.join("family")
+    left = await ada.leave("family", on_leave=Rules.TAKE_SHARE, validate_only=True)
+    assert left.account.balances[0].available == 100
+    assert await group.check() == (100, 0, 0, 0)
+
+
+async def test_a_group_is_created_once(ledger: LedgerUnderTest) -> None:
+    ada, _, _ = await family(ledger, display_name="The family")
+
+    again = await ada.group("family", display_name="The family")
+    other = await refusal(ada.group("family", display_name="Another"))
+    second = await refusal(ada.group("family", request_id="again"))
+    member = await refusal(ada.group("ada"))
+    twice = Rules()
+    twice.roles.add(role="a")
+    twice.roles.add(role="a")
+    roles = await refusal(ada.group("twins", rules=twice))
+
+    assert again.replayed
+    assert [role.role for role in again.group.rules.roles] == ["owner", "member"]
+    assert other.reason == "REQUEST_ID_REUSED"
+    assert (second.reason, second.metadata) == ("GROUP_EXISTS", {"group": "family"})
+    assert (member.reason, member.metadata) == ("MEMBER_EXISTS", {"member": "ada"})
+    assert roles.fields == ("rules.roles",)
+    assert (await refusal(ada.named("twins").read())).reason == "MEMBER_NOT_FOUND"
+    enrol = account_pb2.EnrolMemberRequest(program="p", member="family", request_id="x")
+    assert (await refusal(ledger.members.EnrolMember(enrol))).reason == "MEMBER_EXISTS"
+
+
+@pytest.mark.parametrize("kind, setting", [(2, "groups.enabled"), (3, "fleets.enabled")])
+async def test_settings_that_are_off(ledger: LedgerUnderTest, kind: int, setting: str) -> None:
+    ada = Party(ledger)
+    await ada.begin(**{**ON, "groups": None, "fleets": None})
+
+    refused = await refusal(ada.group("g", kind=kind))
+
+    assert (refused.reason, refused.metadata) == ("SETTING_OFF", {"setting": setting})
+
+
+async def test_refusals_of_joining_and_leaving(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger)
+    await ada.group("others")
+
+    assert (await refusal(ada.join("nowhere"))).metadata == {"group": "nowhere"}
+    assert (await refusal(ada.join("bob"))).reason == "GROUP_NOT_FOUND"
+    assert (await refusal(ada.named("nobody").join("family"))).reason == "MEMBER_NOT_FOUND"
+    assert (await refusal(ada.named("others").join("family"))).fields == ("member",)
+    assert (await refusal(group.join("family"))).fields == ("member",)
+    out = await refusal(ada.leave("family"))
+    assert (out.reason, out.metadata) == (
+        "MEMBER_NOT_IN_GROUP", {"member": "ada", "group": "family"},
+    )  # fmt: skip
+    await ada.join("family", request_id="j")
+    assert (await ada.join("family", request_id="j")).replayed
+    assert (await refusal(ada.join("others"))).metadata == {"member": "ada", "group": "family"}
+    assert (await refusal(ada.leave("others"))).reason == "MEMBER_NOT_IN_GROUP"
+    assert (await refusal(ada.leave("nowhere"))).reason == "GROUP_NOT_FOUND"
+    await freeze(bob)
+    assert (await refusal(bob.join("family"))).reason == "MEMBER_FROZEN"
+    pooling = group_pb2.UpdateGroupRequest(program="p", group="family", rules=Rules(pooling=False))
+    assert (await refusal(ledger.members.UpdateGroup(pooling))).reason == "SETTING_FIXED"
+    for read in (
+        ledger.members.GetGroup(group_pb2.GetGroupRequest(program="p", group="ada")),
+        ledger.members.ListGroupMembers(
+            group_pb2.ListGroupMembersRequest(program="p", group="nowhere")
+        ),
+    ):
+        assert (await refusal(read)).reason == "GROUP_NOT_FOUND"
+
+
+async def test_lists_are_paged(ledger: LedgerUnderTest) -> None:
+    ada, bob, _ = await family(ledger)
+    await ada.group("a-fleet", kind=Account.FLEET, display_name="Trucks")
+    for member in (bob, ada):
+        await member.join("a-fleet")
+        await member.later(hours=1)
+    await bob.leave("a-fleet")
+
+    groups, token = [], ""
+    for _ in range(2):
+        page = await ledger.members.ListGroups(
+            group_pb2.ListGroupsRequest(program="p", page_size=1, page_token=token)
+        )
+        groups.extend(page.groups)
+        token = page.next_page_token
+    stays, after = [], ""
+    for _ in range(2):
+        listed = await ledger.members.ListGroupMembers(
+            group_pb2.ListGroupMembersRequest(
+                program="p", group="a-fleet", page_size=1, page_token=after, include_former=True
+            )
+        )
+        stays.extend(listed.members)
+        after = listed.next_page_token
+
+    assert [(each.group, each.kind) for each in groups] == [
+        ("a-fleet", Account.FLEET),
+        ("family", Account.GROUP),
+    ]
+    assert token == ""
+    assert [role.role for role in groups[0].rules.roles] == ["manager", "driver", "vehicle"]
+    assert [(each.member, each.role, each.HasField("leave_time")) for each in stays] == [
+        ("bob", "vehicle", True),
+        ("ada", "vehicle", False),
+    ]
+    assert after == ""
+    assert (await ledger.members.GetGroup(
+        group_pb2.GetGroupRequest(program="p", group="a-fleet")
+    )).display_name == "Trucks"  # fmt: skip
+
+
+async def test_a_merged_member_belongs_where_the_other_does(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger)
+    await bob.merge("ada")
+    await ada.join("family", role="owner")
+
+    earned = await bob.earn(5, request_id="e")
+    await bob.redeem(1)
+
+    assert (earned.posting.member, earned.posting.account_member) == ("ada", "family")
+    assert (await bob.earn(5, request_id="e")).posting == earned.posting
+    assert (await bob.read()).member == "family"
+    assert await contributed(ledger) == {"ada": 115}
+    assert await group.check() == (114, 0, 0, 0)
+    await ada.verified("ada", "bob")

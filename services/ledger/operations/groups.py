@@ -119,6 +119,7 @@ class JoinPlan(_MemberPlan):
     """Joining: what was brought is written with the stay."""
 
     _role: str = ""
+    _entry: int = 0
     _brought: list[int] = field(default_factory=list)
 
     def decide(
@@ -130,7 +131,7 @@ class JoinPlan(_MemberPlan):
         own, group, pool = self._found(party, parties)
         postings, self._brought = join(own, group, pool.rules, command, self._group_now)
         self._role = operation.role or pool.rules.default_role()
-        self._time = own.now
+        self._time, self._entry = own.now, postings[0][1].first_entry
         return postings
 
     async def save(self, connection: Connection) -> None:
@@ -138,7 +139,8 @@ class JoinPlan(_MemberPlan):
         assert self._pool is not None
         assert self._time is not None
         pool, own = self._pool, self._own
-        await pools.join(connection, pool.key, own, self._role, self._time, self._brought)
+        stay = (own, self._entry, self._role, self._time)
+        await pools.join(connection, pool.key, stay, self._brought)
         link = Link.POOLED if pool.rules.pooling else Link.GROUPED
         await links.set_link(connection, own, link, pool.key)
 
@@ -250,7 +252,7 @@ async def page_of_groups(
 async def page_of_stays(
     context: LedgerContext,
     group: Pool,
-    after: tuple[datetime, int],
+    after: tuple[datetime, int, int],
     size: int,
     *,
     former: bool,

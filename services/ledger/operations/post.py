@@ -19,7 +19,7 @@ from services.ledger.operations.outcomes import (
     Recorded,
     Refused,
 )
-from services.ledger.operations.read_account import read_views
+from services.ledger.operations.read_account import read_views, with_group
 from services.ledger.operations.transaction import Transaction
 from services.ledger.store import history
 from services.ledger.store.history import StoredPosting
@@ -122,7 +122,10 @@ async def _write(
             posting = outcome.posting
             policy = await context.environment.policy(outcome.program, posting.revision)
             sides = await _sides(context, outcome.sides) if outcome.sides else ()
-            results.append(Written(posting, outcome.replayed, policy, outcome.view, sides))
+            view = outcome.view
+            if view is not None and view.group_key and not view.group:
+                view = await with_group(context, view)
+            results.append(Written(posting, outcome.replayed, policy, view, sides))
         elif isinstance(outcome, Recorded):
             results.append(recorded[outcome])
         else:

@@ -135,6 +135,14 @@ async def read_views(context: LedgerContext, keys: Sequence[Key]) -> dict[Key, A
     return {key: read.view for key, read in reads.items()}
 
 
+async def with_group(context: LedgerContext, view: AccountView) -> AccountView:
+    """The view with the name of the group that its member belongs to."""
+    assert view.group_key is not None
+    async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        members = await links_rows.members_of(connection, [view.group_key])
+    return replace(view, group=members.get(view.group_key, ""))
+
+
 async def addresses(context: LedgerContext, names: Sequence[Name]) -> dict[Name, Key]:
     """Where the members' accounts are; members without one are left out."""
     known: dict[Name, Key] = {}

@@ -226,19 +226,22 @@ class GroupServicer:
             "group": request.group,
             "former": request.include_former,
         }
-        position = decode_token(request.page_token, query, (int, int))
-        after = (_FIRST, 0)
+        position = decode_token(request.page_token, query, (int, int, int))
+        after = (_FIRST, 0, 0)
         if position:
-            after = (_instant(int(position[0])), int(position[1]))
+            after = (_instant(int(position[0])), int(position[1]), int(position[2]))
         found, more = await groups.page_of_stays(
             self._ledger, pool, after, page_size(request.page_size), former=request.include_former
         )
         state = await self._ledger.environment.cache.get(organization, request.program)
         policy = await self._ledger.environment.policy(state.key, state.revision)
-        last = (microseconds(found[-1].join_time), found[-1].account[1]) if more else (0, 0)
+        token = ""
+        if more:
+            joined, account, entry = found[-1].place
+            token = encode_token(query, (microseconds(joined), account, entry))
         return group_pb2.ListGroupMembersResponse(
             members=[_member(pool, stay, policy) for stay in found],
-            next_page_token=encode_token(query, last) if more else "",
+            next_page_token=token,
         )
 
 

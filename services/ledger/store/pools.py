@@ -39,6 +39,12 @@ class Stay:
     join_time: datetime
     leave_time: datetime | None
     contributed: tuple[int, ...]
+    entry: int
+
+    @property
+    def place(self) -> tuple[datetime, int, int]:
+        """Its place among the stays of its group."""
+        return self.join_time, self.account[1], self.entry
 
 
 _COLUMNS = "bucket, account, program, id, kind, display_name, rules, create_time"
@@ -60,8 +66,8 @@ _LIST = f"SELECT {_COLUMNS} FROM pool WHERE program = $1 AND id > $2 ORDER BY id
 
 _JOIN = """
 INSERT INTO pool_member (
-    bucket, account, member_bucket, member_account, role, join_time, contributed
-) VALUES ($1, $2, $3, $4, $5, $6, $7)
+    bucket, account, member_bucket, member_account, entry, role, join_time, contributed
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 _LEAVE = """
@@ -82,14 +88,14 @@ FROM pool_member m WHERE m.bucket = $1 AND m.account = $2 AND NOT m.took_share
 
 _STAYS = """
 SELECT coalesce(d.member, ''), m.member_bucket, m.member_account, m.role, m.join_time, m.leave_time,
-    m.contributed
+    m.contributed, m.entry
 FROM pool_member m
 JOIN account a ON a.bucket = m.member_bucket AND a.id = m.member_account
 LEFT JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
 WHERE m.bucket = $1 AND m.account = $2 AND ($3 OR m.leave_time IS NULL)
-    AND (m.join_time, m.member_account) > ($4, $5)
-ORDER BY m.join_time, m.member_account
-LIMIT $6
+    AND (m.join_time, m.member_account, m.entry) > ($4, $5, $6)
+ORDER BY m.join_time, m.member_account, m.entry
+LIMIT $7
 """
 
 _CONTRIBUTE = """
@@ -186,13 +192,12 @@ async def page(connection: Connection, program: int, after: str, limit: int) -> 
 async def join(
     connection: Connection,
     group: Key,
-    member: Key,
-    role: str,
-    join_time: datetime,
+    stay: tuple[Key, int, str, datetime],
     brought: Sequence[int],
 ) -> None:
-    """Begin a stay; both accounts are locked."""
-    await connection.execute(_JOIN, *group, *member, role, join_time, list(brought))
+    """Begin a stay, (member, its entry, role, time); both accounts are locked."""
+    member, *more = stay
+    await connection.execute(_JOIN, *group, *member, *more, list(brought))
 
 
 async def leave(
@@ -223,8 +228,16 @@ async def shares(connection: Connection, group: Key, member: Key) -> dict[int, t
 
 
 async def stays(
-    connection: Connection, group: Key, after: tuple[datetime, int], limit: int, *, former: bool
+    connection: Connection,
+    group: Key,
+    after: tuple[datetime, int, int],
+    limit: int,
+    *,
+    former: bool,
 ) -> list[Stay]:
     """At most `limit` stays after one, in the order of joining."""
     rows = await connection.fetch(_STAYS, *group, former, *after, limit)
-    return [Stay(row[0], (row[1], row[2]), row[3], row[4], row[5], tuple(row[6])) for row in rows]
+    return [
+        Stay(row[0], (row[1], row[2]), row[3], row[4], row[5], tuple(row[6]), row[7])
+        for row in rows
+    ]

@@ -179,20 +179,21 @@ STATEMENTS = (
     )
     """,
     "CREATE INDEX pool_program ON pool (program, id)",
-    # Who belongs or belonged to a group: one row a stay. `contributed` is by currency number; with
-    # `took_share` it left with its part.
+    # Who belongs or belonged to a group: one row a stay, which the member's own `entry` begins.
+    # `contributed` is by currency number; with `took_share` it left with its part.
     """
     CREATE TABLE pool_member (
         bucket integer NOT NULL,
         account bigint NOT NULL,
         member_bucket integer NOT NULL,
         member_account bigint NOT NULL,
+        entry bigint NOT NULL,
         role text NOT NULL,
         join_time timestamptz NOT NULL,
         leave_time timestamptz,
         contributed bigint[] NOT NULL,
         took_share boolean NOT NULL DEFAULT false,
-        PRIMARY KEY (bucket, account, member_bucket, member_account, join_time)
+        PRIMARY KEY (bucket, account, member_bucket, member_account, entry)
     )
     """,
     """
