@@ -46,18 +46,30 @@ def new_busy_program(ledger: Ledger, program: str) -> None:
 
 
 class EndlessLoad:
-    """So many callers, each with dice of its own, until `stop`."""
+    """So many callers, each with dice of its own, until `stop`.
+
+    Of all requests `twice` are sent again: at the same time by another process, or later, when
+    others have followed.
+    """
 
     def __init__(
-        self, program: str, ledgers: Sequence[Ledger], seed: int, callers: int = 8
+        self,
+        program: str,
+        ledgers: Sequence[Ledger],
+        seed: int,
+        callers: int = 8,
+        twice: float = 0.0,
     ) -> None:
-        self.program, self.ledgers = program, ledgers
+        self.program, self.ledgers, self.twice = program, ledgers, twice
+        self.again = 0
         self.books = Books()
         self.moves: list[Move] = []
         self.failures: list[BaseException] = []
         self._holds: dict[str, list[str]] = defaultdict(list)
         self._reversible: dict[str, list[str]] = defaultdict(list)
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._twins: list[threading.Thread] = []
         self._threads = [
             threading.Thread(target=self._call, args=(number, random.Random(seed + number)))
             for number in range(callers)
@@ -71,7 +83,7 @@ class EndlessLoad:
     def stop(self) -> None:
         """Lets everybody finish what was begun; fails where a caller failed."""
         self._stopped.set()
-        for thread in self._threads:
+        for thread in (*self._threads, *self._twins):
             thread.join(timeout=90)
             assert not thread.is_alive(), "a caller was never answered"
         if self.failures:
@@ -87,10 +99,28 @@ class EndlessLoad:
                 self.moves.append(move)
                 order = list(self.ledgers)
                 dice.shuffle(order)
+                if dice.random() < self.twice:
+                    self._send_again(dice, move)
                 answer = send(order, move, books=self.books)
                 self.books.note(move, answer)
                 self._remember(move, answer)
         except BaseException as failure:  # noqa: BLE001 - told by `stop`, in the main thread
+            self.failures.append(failure)
+
+    def _send_again(self, dice: random.Random, move: Move) -> None:
+        """Sends a request beside its caller, or one that was answered long ago."""
+        late = dice.random() < 0.5 and len(self.moves) > 50
+        again = dice.choice(self.moves[:-10]) if late else move
+        twin = threading.Thread(target=self._twin, args=(dice.choice(self.ledgers), again))
+        with self._lock:
+            self.again += 1
+            self._twins.append(twin)
+        twin.start()
+
+    def _twin(self, ledger: Ledger, move: Move) -> None:
+        try:
+            self.books.note(move, send([ledger], move, books=self.books))
+        except BaseException as failure:  # noqa: BLE001 - as above
             self.failures.append(failure)
 
     def _move(self, dice: random.Random, request_id: str) -> Move:

@@ -241,9 +241,9 @@ def assert_stream_tells_all(ledger: Ledger, program: str, postings: dict[str, st
         assert sequences == list(range(1, len(sequences) + 1)), f"a gap in bucket {bucket}"
 
 
-def race(moves: Sequence[Move], do: Callable[[int, Move], None]) -> None:
+def race(moves: Sequence[Move], do: Callable[[int, Move], None], callers: int = CALLERS) -> None:
     """Does all moves with many callers at once, numbered in order."""
-    with ThreadPoolExecutor(CALLERS) as pool:
+    with ThreadPoolExecutor(callers) as pool:
         for done in [pool.submit(do, number, move) for number, move in enumerate(moves)]:
             done.result(timeout=PATIENCE_SECONDS * 2)
 

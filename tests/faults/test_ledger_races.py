@@ -1,5 +1,9 @@
 """Two ledgers over one database, raced and killed: sums right, nothing lost, nothing doubled."""
 
+import time
+import uuid
+
+from tests.faults.endless_load import EndlessLoad, new_busy_program
 from tests.faults.ledger_books import (
     Books,
     Move,
@@ -12,6 +16,7 @@ from tests.faults.ledger_books import (
     send,
 )
 from tests.properties.driver import Ledger
+from tests.properties.effort import LONG, SEED
 from tests.properties.model_shapes import Refused
 
 
@@ -38,3 +43,18 @@ def test_fifty_redeems_of_ten_on_250_are_twenty_five(ledgers: list[Ledger]) -> N
     )
     postings = assert_books_balance(ledgers[0], program, [first, *moves], books)
     assert_stream_tells_all(ledgers[1], program, postings)
+
+
+def test_a_storm_of_duplicates_applies_every_request_once(ledgers: list[Ledger]) -> None:
+    """A fifth of all commands twice: beside each other at two processes, or long after."""
+    program = f"p{uuid.uuid4().hex}"
+    new_busy_program(ledgers[0], program)
+    load = EndlessLoad(program, ledgers, SEED, twice=0.2)
+    load.start()
+    time.sleep(120 if LONG else 4)
+    load.stop()
+
+    postings = assert_books_balance(ledgers[0], program, load.moves, load.books)
+    assert_stream_tells_all(ledgers[1], program, postings)
+    assert load.again >= 20
+    print(f"{len(load.moves)} requests, {load.again} of them twice, 0 doubled")

@@ -88,7 +88,7 @@ BUGS = (
     Bug(
         "the stream's heads are not locked",
         (Change(SAVE, "ORDER BY bucket FOR NO KEY UPDATE", "ORDER BY bucket"),),
-        "race",
+        "crowded",
     ),
     Bug(
         "a refused command is not undone",

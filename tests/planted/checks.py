@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from loyalty.ledger.v1 import ledger_pb2
 from tests.faults.ledger_books import (
+    CALLERS,
     Books,
     Move,
     assert_books_balance,
@@ -210,13 +211,13 @@ def given(cluster: Cluster) -> None:
     agree(one(cluster), PLAIN, Earn(50, expiry="short"), 10 * DAY, gift, freeze, gift, 45 * DAY)
 
 
-def racing(cluster: Cluster, moves: list[Move], program: str) -> None:
+def racing(cluster: Cluster, moves: list[Move], program: str, callers: int = CALLERS) -> None:
     """Moves of few members at two processes at once; then every book must balance."""
     while len(cluster.processes) < 2:
         cluster.start()
     ledgers = [process.connect() for process in cluster.processes[:2]]
     books = Books()
-    race(moves, lambda number, move: books.note(move, send([ledgers[number % 2]], move)))
+    race(moves, lambda number, move: books.note(move, send([ledgers[number % 2]], move)), callers)
     assert set(books.refusals) <= {"INSUFFICIENT_POINTS", "MEMBER_NOT_FOUND"}, books.refusals
     postings = assert_books_balance(ledgers[0], program, moves, books)
     assert_stream_tells_all(ledgers[0], program, postings)
@@ -231,6 +232,15 @@ def raced(cluster: Cluster) -> None:
     racing(cluster, mixed_moves(random.Random(SEED), program, members=3, count=300), program)
 
 
+def crowded(cluster: Cluster) -> None:
+    """Two processes, each with members of its own, whose changes are of the same streams."""
+    ledger = one(cluster)
+    program = new_program(ledger)
+    moves: list[Move] = [earn(program, f"m{number % 40}", 1, f"r{number}") for number in range(800)]
+    # One call at a time at each process, so that no transaction stands in for another one.
+    racing(cluster, moves, program, callers=2)
+
+
 def deadlocks(cluster: Cluster) -> None:
     """Batches over the same members at two processes: the database breaks no deadlock."""
     while len(cluster.processes) < 2:
@@ -240,15 +250,15 @@ def deadlocks(cluster: Cluster) -> None:
 
     def call(number: int) -> None:
         request = ledger_pb2.BatchPostRequest(program=program)
-        for member in range(30):
+        for member in range(400):
             post = request.requests.add(member=f"m{member}", request_id=f"b{number}")
             post.operations.add().earn.points = 1
         ledger = ledgers[number % 2]
         ledger.call(ledger.ledger.BatchPost, request)
 
     call(0)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(call, range(1, 120)))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(call, range(1, 25)))
     logs = "".join(process.log.read_text() for process in cluster.processes)
     assert "DeadlockDetectedError" not in logs, "transactions waited for each other"
 
@@ -285,6 +295,7 @@ CHECKS: dict[str, Callable[[Cluster], None]] = {
     "spent": spent,
     "given": given,
     "race": raced,
+    "crowded": crowded,
     "deadlocks": deadlocks,
     "killed": killed,
 }

@@ -12,6 +12,7 @@ from tests.properties.driver import Driver, same
 from tests.properties.messages import instant, stamp
 from tests.properties.model import Program
 from tests.properties.model_shapes import Account, Answer, Entry, Lot, Refused
+from tests.properties.rebuilt import rebuild
 
 # The running totals in the order of the message, by what adds to them.
 TOTALS = (
@@ -122,6 +123,23 @@ def assert_same_past(driver: Driver, model: Program, member: str, time: datetime
     for currency in model.currencies(account):
         counting = model.amounts_at(account, currency, time)
         same(f"{currency} as of {time}", theirs.get(currency, (0, 0, 0, 0)), counting)
+
+
+def assert_follows_from_entries(driver: Driver, member: str) -> None:
+    """What is stored of an account follows from its entries, and from nothing else."""
+    rows = driver.pages("ListEntries", "entries", 1000, member=member)
+    account = rebuild(driver.entries(member, rows[::-1]))
+    shown = driver.account(member)
+    stored = {balance.currency: list(numbers(balance)) for balance in shown.balances}
+    known = {key: four for key, four in stored.items() if key in account.numbers}
+    same("numbers", known, account.numbers)
+    same("sequence", shown.sequence, len(rows))
+    lots = driver.pages("ListLots", "lots", 1000, member=member)
+    left = {lot.sequence: (lot.free, lot.held) for lot in lots}
+    same("lots", left, account.lots_left())
+    holds = driver.pages("ListHolds", "holds", 1000, member=member, include_closed=True)
+    states = [resources_pb2.Hold.State.Name(hold.state) for hold in reversed(holds)]
+    same("holds", states, list(account.holds.values()))
 
 
 def assert_same_history(driver: Driver, model: Program, account: Account, size: int) -> None:

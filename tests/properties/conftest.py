@@ -31,3 +31,15 @@ def ledger(cluster: Cluster) -> Iterator[Ledger]:
     ledger.register("acme")
     yield ledger
     ledger.close()
+
+
+@pytest.fixture(scope="module")
+def three(cluster: Cluster, ledger: Ledger) -> Iterator[list[Ledger]]:
+    """Three processes over one database."""
+    others = [cluster.start() for _ in range(2)]
+    ledgers = [ledger, *(process.connect() for process in others)]
+    yield ledgers
+    for connected in ledgers[1:]:
+        connected.close()
+    for process in others:
+        process.stop()

@@ -21,10 +21,10 @@ SEED = int(os.environ.get("LOYALTY_TEST_SEED") or random.SystemRandom().randrang
 T = TypeVar("T", bound=Callable[..., object])
 
 
-def effort(examples: int, steps: int = 1) -> settings:
-    """So many examples of so many steps; thirty times as many examples in the long profile."""
+def effort(examples: int, steps: int = 1, longer: int = 30) -> settings:
+    """So many examples of so many steps; `longer` times as many examples in the long profile."""
     return settings(
-        max_examples=examples * 30 if LONG else examples,
+        max_examples=examples * longer if LONG else examples,
         stateful_step_count=steps,
         deadline=None,
         database=None,
@@ -35,7 +35,7 @@ def effort(examples: int, steps: int = 1) -> settings:
     )
 
 
-def seeded(test: T) -> T:
+def seeded(test: T, shard: int = 0) -> T:
     """Seeds a hypothesis test and says with what, for the report of a failure."""
     print(f"LOYALTY_TEST_SEED={SEED}")
-    return seed(SEED)(test)
+    return seed(SEED + shard)(test)

@@ -1,25 +1,22 @@
 """A batch is its posts one by one, three processes are one, and a duplicate is nothing."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties import generators as some
 from tests.properties.agreement import (
     assert_same_account,
-    assert_same_answer,
     assert_same_history,
 )
 from tests.properties.driver import Driver, Ledger
 from tests.properties.effort import effort, seeded
-from tests.properties.ledger_process import Cluster
 from tests.properties.model import Program
 from tests.properties.model_shapes import Answer, Command, Earn, Refused, Settings, Strategy
 
@@ -103,43 +100,6 @@ def test_a_batch_is_its_posts_one_by_one(ledger: Ledger) -> None:
             outcome(model, post)
         assert_same_state(batched, model)
         assert_same_state(single, model)
-
-    check()
-
-
-@pytest.fixture(scope="module")
-def three(cluster: Cluster, ledger: Ledger) -> Iterator[list[Ledger]]:
-    """Three processes over one database."""
-    others = [cluster.start() for _ in range(2)]
-    ledgers = [ledger, *(process.connect() for process in others)]
-    yield ledgers
-    for connected in ledgers[1:]:
-        connected.close()
-    for process in others:
-        process.stop()
-
-
-def test_three_processes_are_one(three: list[Ledger]) -> None:
-    """Posts in order, each by another process, as the model does them."""
-
-    @seeded
-    @effort(examples=8)
-    @given(drawn=lists_of_posts())
-    def check(drawn: tuple[datetime, Settings, list[Command]]) -> None:
-        start, settings, posts = drawn
-        model = Program(settings, start)
-        driver = new_driver(three[0], settings, start)
-        for number, post in enumerate(posts):
-            driver.ledger = three[number % 3]
-            theirs, ours = outcome(driver, post), outcome(model, post)
-            if isinstance(ours, Refused):
-                assert isinstance(theirs, Refused)
-                assert theirs.reason == ours.reason
-            elif isinstance(theirs, Refused):
-                raise theirs
-            else:
-                assert_same_answer(theirs, ours)
-        assert_same_state(driver, model)
 
     check()
 

@@ -1,10 +1,13 @@
 """The whole ledger against the reference model: same answers, same refusals, in any order."""
 
+import itertools
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,6 +20,7 @@ from hypothesis.stateful import (
 from loyalty.ledger.v1 import ledger_pb2
 from tests.properties import generators as some
 from tests.properties.agreement import (
+    assert_follows_from_entries,
     assert_same_account,
     assert_same_answer,
     assert_same_history,
@@ -25,31 +29,40 @@ from tests.properties.agreement import (
     without_lots,
 )
 from tests.properties.driver import Driver, Ledger
-from tests.properties.effort import TIMEOUT_SECONDS, effort, seeded
+from tests.properties.effort import LONG, TIMEOUT_SECONDS, effort, seeded
 from tests.properties.generators_lone import lone_operations
 from tests.properties.messages import instant, window_message
 from tests.properties.model import Program
 from tests.properties.model_shapes import Account, Answer, Command, Refused, TransferPoints
 
+# In the long profile, by several workers where pytest has them, so many steps in all.
+SHARDS = 4 if LONG else 1
+STEPS_LONG = 200_000
+EVERY_HISTORY = 5 if LONG else 1
+
 
 class Agreement(RuleBasedStateMachine):
-    """Does everything twice: in the model, then in the ledger."""
+    """Does everything twice: in the model, then in the ledger; each step by the next process."""
 
     driver: Driver
     model: Program
+    steps_of_all = 0
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledgers: Sequence[Ledger]) -> None:
         super().__init__()
-        self.ledger = ledger
+        self.ledgers = itertools.cycle(ledgers)
+        self.ledger = next(self.ledgers)
+        self.step = 0
         self.sent: list[Command] = []
         self.touched: set[str] = set()
         self.numbers = iter(range(10**6))
 
     @initialize(data=st.data(), start=st.sampled_from(some.STARTS))
     def begin(self, data: st.DataObject, start: datetime) -> None:
-        settings = data.draw(some.programs(start))
-        self.model = Program(settings, start)
-        self.driver = Driver(self.ledger, f"p{uuid.uuid4().hex}", settings, start)
+        drawn = data.draw(some.programs(start))
+        self.model = Program(drawn, start)
+        self.driver = Driver(self.ledger, f"p{uuid.uuid4().hex}", drawn, start)
+        self.driver.reads_back = not LONG
 
     # Rules
 
@@ -129,9 +142,9 @@ class Agreement(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def configure(self, data: st.DataObject) -> None:
-        settings = data.draw(some.reconfigured(self.model.settings))
-        self.driver.configure(settings)
-        self.model.settings = settings
+        drawn = data.draw(some.reconfigured(self.model.settings))
+        self.driver.configure(drawn)
+        self.model.settings = drawn
 
     @rule(data=st.data())
     def read_counters(self, data: st.DataObject) -> None:
@@ -155,17 +168,32 @@ class Agreement(RuleBasedStateMachine):
 
     @invariant()
     def agree(self) -> None:
+        self.step += 1
+        Agreement.steps_of_all += 1
+        if not hasattr(self, "driver"):
+            return
+        self.ledger = self.driver.ledger = next(self.ledgers)
         for member in sorted(self.touched):
-            account = self.model.accounts.get(member)
-            if account is None:
-                with pytest.raises(Refused, match="MEMBER_NOT_FOUND"):
-                    self.driver.account(member)
-                continue
-            assert_same_account(self.driver.account(member), self.model, account)
+            self.look_at(member, whole=self.step % EVERY_HISTORY == 0)
+        self.touched = set()
+
+    def look_at(self, member: str, *, whole: bool) -> None:
+        account = self.model.accounts.get(member)
+        if account is None:
+            with pytest.raises(Refused, match="MEMBER_NOT_FOUND"):
+                self.driver.account(member)
+            return
+        assert_same_account(self.driver.account(member), self.model, account)
+        if whole:
             size = (1000, 7, 2)[len(account.entries) % 3]
             assert_same_history(self.driver, self.model, account, size)
             assert self.driver.verified(member) == []
-        self.touched = set()
+
+    def teardown(self) -> None:
+        if hasattr(self, "model"):
+            for member in self.model.accounts:
+                self.look_at(member, whole=True)
+                assert_follows_from_entries(self.driver, member)
 
     # How
 
@@ -258,13 +286,33 @@ class Agreement(RuleBasedStateMachine):
         assert_same_answer(their, ours)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(TIMEOUT_SECONDS)
-def test_the_ledger_agrees_with_the_model(ledger: Ledger) -> None:
-    """Commands, replays, batches, rehearsals, settings and time, in any order."""
+def run_agreement(ledgers: Sequence[Ledger], shard: int, profile: settings) -> None:
+    """Lets the two be compared, and says in how many steps."""
 
     class Here(Agreement):
         def __init__(self) -> None:
-            super().__init__(ledger)
+            super().__init__(ledgers)
 
-    run_state_machine_as_test(seeded(Here), settings=effort(examples=50, steps=30))
+    before = Agreement.steps_of_all
+    run_state_machine_as_test(seeded(Here, shard), settings=profile)
+    print(f"{Agreement.steps_of_all - before} steps of shard {shard}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(TIMEOUT_SECONDS)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_the_ledger_agrees_with_the_model(ledger: Ledger, shard: int) -> None:
+    """Commands, replays, batches, rehearsals, settings and time, in any order."""
+    before = Agreement.steps_of_all
+
+    # Of an example a step is its beginning, and some end before their last step.
+    run_agreement([ledger], shard, effort(examples=40, steps=30, longer=50))
+
+    assert Agreement.steps_of_all - before >= STEPS_LONG // SHARDS or not LONG
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(TIMEOUT_SECONDS)
+def test_three_ledgers_agree_with_the_model(three: list[Ledger]) -> None:
+    """Three processes over one database are one, whichever of them is asked."""
+    run_agreement(three, SHARDS, effort(examples=8, steps=30, longer=10))
