@@ -123,19 +123,18 @@ WITH accounts AS MATERIALIZED (
 )
 """
 
+
+def _sums(column: str, count: int) -> str:
+    return f"ARRAY[{', '.join(f'sum(o.{column}[{place}])' for place in range(1, count + 1))}]"
+
+
 _CONTROL_TOTALS = f"""
 {_BOOKS}
-SELECT currency,
-    ARRAY(SELECT sum(x.value) FROM books o, unnest(o.balance) WITH ORDINALITY AS x (value, place)
-        WHERE o.currency = c.currency GROUP BY x.place ORDER BY x.place),
-    ARRAY(SELECT sum(x.value) FROM books o, unnest(o.entry) WITH ORDINALITY AS x (value, place)
-        WHERE o.currency = c.currency GROUP BY x.place ORDER BY x.place),
-    ARRAY(SELECT sum(x.value) FROM books o, unnest(o.lot) WITH ORDINALITY AS x (value, place)
-        WHERE o.currency = c.currency GROUP BY x.place ORDER BY x.place),
-    (SELECT count(*) FROM books o WHERE o.currency = c.currency
-        AND (o.balance <> o.entry OR o.balance[1:3] <> o.lot))
-FROM (SELECT DISTINCT currency FROM books) c
-ORDER BY currency
+SELECT o.currency, {_sums("balance", 13)}, {_sums("entry", 13)}, {_sums("lot", 3)},
+    count(*) FILTER (WHERE o.balance <> o.entry OR o.balance[1:3] <> o.lot)
+FROM books o
+GROUP BY o.currency
+ORDER BY o.currency
 """
 
 _DIFFERING = f"""
