@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loyalty.proof import public_key_of, read_checkpoints
 from tests.chassis.certificates import certificates
 from tests.faults.suite_process import SuiteProcess
 
@@ -100,6 +101,11 @@ def test_the_printed_commands_work_when_pasted_also_after_a_restart(home: Path) 
 
     assert balances == [570, 640]
     assert stat.S_IMODE((home / "admin.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "keys/checkpoint.key").stat().st_mode) == 0o600
+    # Both times when the suite stopped, history was signed.
+    with (home / "checkpoints/checkpoints.jsonl").open("rb") as lines:
+        signed = read_checkpoints(lines, public_key_of((home / "checkpoint.pub").read_bytes()))
+    assert (signed.checkpoints, signed.problem) == (2, "")
 
 
 def test_the_sample_program_is_ready_to_earn_spend_and_count(home: Path) -> None:

@@ -137,8 +137,12 @@ async def _audiences(client: AsyncClient) -> list[list[str]]:
 
 
 def check_that_the_ledger_agrees_with_itself(imported: Imported, suite: Suite) -> None:
-    done = suite.command("verify", PROGRAM)
+    signed = suite.command("checkpoint")
+    file, key = suite.home / "checkpoints/checkpoints.jsonl", suite.home / "checkpoint.pub"
+    proof = ("--checkpoints", str(file), "--public-key", str(key))
+    done = suite.command("verify", PROGRAM, *proof)
 
+    assert signed.returncode == 0, signed.stdout + signed.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"accounts {len(imported.standings):,}" in done.stdout
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Table, Text, select, update
+from sqlalchemy import Column, Table, Text, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
 from services.ledger.domain.checkpoints import Leaf, LeafKind, revision_digest
@@ -18,11 +18,12 @@ _FACT = Table(
     "fact", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
 )
 
-# Long readings of few rows a time; the pool's limits are for calls that somebody waits for.
-_PATIENCE = """
-SET LOCAL statement_timeout = '10min';
-SET LOCAL idle_in_transaction_session_timeout = '10min'
-"""
+# Long readings of few rows a time; the usual limits are for calls that somebody waits for.
+_PATIENCE = (
+    "SET LOCAL statement_timeout = '15min'",
+    "SET LOCAL lock_timeout = '15min'",
+    "SET LOCAL idle_in_transaction_session_timeout = '15min'",
+)
 
 _HEADS = """
 SELECT sequence FROM head ORDER BY bucket
@@ -67,11 +68,16 @@ class Remembered:
 
 
 async def lock_last(connection: Transaction) -> Remembered | None:
-    """What is remembered of the last checkpoint, locked until commit: one process makes one."""
+    """What is remembered of the last checkpoint, locked until commit: one process makes one.
+
+    The lock may be held long.
+    """
+    for statement in _PATIENCE:
+        await connection.execute(text(statement))
     empty = insert_or(_FACT).values(name=_LAST, value="").on_conflict_do_nothing()
     await connection.execute(empty)
-    statement = select(_FACT.c.value).where(_FACT.c.name == _LAST).with_for_update()
-    value = str((await connection.execute(statement)).scalar_one())
+    locking = select(_FACT.c.value).where(_FACT.c.name == _LAST).with_for_update()
+    value = str((await connection.execute(locking)).scalar_one())
     if not value:
         return None
     number, _, digest = value.partition(" ")
@@ -86,7 +92,7 @@ async def remember_last(connection: Transaction, last: Remembered) -> None:
 
 async def be_patient(connection: Connection) -> None:
     """Let this transaction take long: it reads much, a part at a time."""
-    await connection.execute(_PATIENCE)
+    await connection.execute(";".join(_PATIENCE))
 
 
 async def read_heads(connection: Connection) -> tuple[int, ...]:
