@@ -1,6 +1,7 @@
 """Services that answer what a test tells them to, and the files of a gateway before them."""
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,12 +14,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.identity import MEMBER_SCOPE, SCOPES, SERVICE_SCOPE, Scope
 from chassis.server import Server, build_server
-from loyalty.audience.v1 import audience_pb2_grpc
 from loyalty.common.v1 import clock_pb2_grpc
-from loyalty.ledger.v1 import account_pb2_grpc, ledger_pb2_grpc, program_pb2_grpc
-from loyalty.rules.v1 import earning_pb2_grpc, events_pb2_grpc
-from loyalty.tiers.v1 import tiers_pb2_grpc
 from services.audience.rpc.scopes import SCOPES as AUDIENCE_SCOPES
+from services.gateway.http.catalogue import EXPOSED
 from services.gateway.settings import GatewaySettings
 from services.ledger.rpc.scopes import SCOPES as LEDGER_SCOPES
 from services.rules.rpc.scopes import SCOPES as RULES_SCOPES
@@ -31,33 +29,24 @@ READER = "reader-key"
 EVERYTHING = sorted(SCOPES - {MEMBER_SCOPE, SERVICE_SCOPE})
 Answer = Callable[[Any, Any], Any]
 
-_CLOCK = (clock_pb2_grpc, "loyalty.common.v1.ClockService")
-# What each fake serves: the stubs and the services' names, and who may call them.
-_SERVED: Mapping[str, tuple[Mapping[str, Scope], tuple[tuple[Any, str], ...]]] = {
-    "ledger": (
-        LEDGER_SCOPES,
-        (
-            (ledger_pb2_grpc, "loyalty.ledger.v1.LedgerService"),
-            (account_pb2_grpc, "loyalty.ledger.v1.AccountService"),
-            (program_pb2_grpc, "loyalty.ledger.v1.ProgramService"),
-            _CLOCK,
-        ),
-    ),
-    "rules": (
-        RULES_SCOPES,
-        (
-            (events_pb2_grpc, "loyalty.rules.v1.EventService"),
-            (earning_pb2_grpc, "loyalty.rules.v1.EarningService"),
-            _CLOCK,
-        ),
-    ),
-    "tiers": (TIERS_SCOPES, ((tiers_pb2_grpc, "loyalty.tiers.v1.TierService"), _CLOCK)),
-    "audience": (
-        AUDIENCE_SCOPES,
-        ((audience_pb2_grpc, "loyalty.audience.v1.AudienceService"), _CLOCK),
-    ),
+_SCOPES: Mapping[str, Mapping[str, Scope]] = {
+    "ledger": LEDGER_SCOPES,
+    "rules": RULES_SCOPES,
+    "tiers": TIERS_SCOPES,
+    "audience": AUDIENCE_SCOPES,
 }
-NAMES = tuple(_SERVED)
+NAMES = tuple(_SCOPES)
+
+
+def served_by(name: str) -> list[tuple[Any, str]]:
+    """What a service serves: its stubs' modules and its services' names, and a sandbox's clock."""
+    served = [(clock_pb2_grpc, "loyalty.common.v1.ClockService")]
+    for described, target in EXPOSED:
+        module = described.name.removesuffix(".proto").replace("/", ".") + "_pb2_grpc"
+        if target == name:
+            stubs = importlib.import_module(module)
+            served += [(stubs, each.full_name) for each in described.services_by_name.values()]
+    return served
 
 
 class FakeService:
@@ -75,11 +64,10 @@ class FakeService:
 
     async def start(self, port: int = 0) -> None:
         """Serve on a port."""
-        scopes, served = _SERVED[self.name]
         self.server = build_server(
             name=self.name,
-            servicers=[self._servicer(stubs, service) for stubs, service in served],
-            scopes=scopes,
+            servicers=[self._servicer(*each) for each in served_by(self.name)],
+            scopes=_SCOPES[self.name],
             verifier=keys.verifier(),
             settings=server_settings(),
             port=port,

@@ -20,7 +20,8 @@ WRONG: tuple[Any, ...] = (
 )
 
 
-# What stands for the variables of paths. The journeys make most of these.
+# What stands for the variables of paths, where their names with a number would not do. The journeys
+# make most of these.
 NAMED = {
     "program": "p",
     "member": "m1",
@@ -38,7 +39,7 @@ def path_of(route: Route, member: str = "m1") -> str:
     values = {**NAMED, "member": member}
     path = route.template.text
     for name in route.template.variables:
-        path = path.replace(f"{{{name}}}", values[name])
+        path = path.replace(f"{{{name}}}", values.get(name, f"{name}-1"))
     return path
 
 

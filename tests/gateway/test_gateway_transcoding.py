@@ -131,6 +131,10 @@ BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
         b'{"preconditions": {"expect": [{"window": {"period": "AGE"}}]}}',
         "preconditions.expect[0].window.period",
     ),
+    "half a character as an enum": (
+        b'{"preconditions": {"expect": [{"window": {"period": "\\ud800"}}]}}',
+        "preconditions.expect[0].window.period",
+    ),
     "a number that is no enum": (
         b'{"preconditions": {"expect": [{"window": {"period": 99}}]}}',
         "preconditions.expect[0].window.period",

@@ -180,7 +180,8 @@ def _integer(value: Any, path: str, low: int, high: int) -> int:
 
 
 def _enum(value: Any, path: str, enum: EnumDescriptor) -> int:
-    if isinstance(value, str):
+    # Names are ASCII, and protobuf breaks when it is asked for half of a surrogate pair.
+    if isinstance(value, str) and value.isascii():
         known = enum.values_by_name.get(value)
         if known is not None:
             return int(known.number)
