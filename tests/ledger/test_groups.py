@@ -219,7 +219,9 @@ async def test_a_group_that_does_not_pool_only_knows_its_members(
 
 async def test_debt_comes_along_and_is_repaid(ledger: LedgerUnderTest) -> None:
     ada = Party(ledger)
-    await ada.begin(**ON, returns=program_pb2.ReturnsSettings(policy=3))
+    await ada.begin(
+        **ON, returns=program_pb2.ReturnsSettings(policy=program_pb2.ReturnsSettings.ALLOW_DEBT)
+    )
     await ada.group("family")
     earned = await ada.earn(30)
     await ada.redeem(30)

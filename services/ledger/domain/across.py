@@ -67,9 +67,8 @@ def redeem_across(
     parts = _split(sources, operation.points)
     with all_or_nothing([source.fold for source in sources]):
         for source, part in zip(sources, parts, strict=True):
-            if part:
-                source.fold.active(posting.effective_time)
             if part or source is first:
+                source.fold.active(posting.effective_time)
                 debit(source.fold, source.fold.policy.currency(""), part, Kind.REDEEMED, part)
     return applied(postings)
 

@@ -92,24 +92,30 @@ async def redeem_across_programs(
     return written, ids
 
 
+Other = tuple[Reverse, Key | None, str, str]
+"""What is reversed, by whom if not by the account's own member, and whose account it is."""
+
+
 @dataclass
 class ReversePlan(Plan):
     """The postings of one redemption across programs, besides the one that was named."""
 
-    others: tuple[tuple[Reverse, Key | None, str], ...]
+    others: tuple[Other, ...]
     _parts: list[tuple[Key, Reverse, Addressed | None]] = field(default_factory=list)
 
     def keys(self) -> tuple[Key, ...]:
         """Where the other postings are, and whose doing they were."""
-        of = [of for _, of, _ in self.others if of is not None]
-        return (*of, *(operation.account for operation, _, _ in self.others))
+        of = [each[1] for each in self.others if each[1] is not None]
+        return (*of, *(each[0].account for each in self.others))
 
     async def load(self, connection: Connection, parties: Parties) -> None:
         """Load what giving back needs."""
         self._parts = []
-        for operation, of, member in self.others:
+        for operation, of, member, whose in self.others:
             party = parties.land(operation.account, None, stay=True)
             addressed = party.addressed if of is None else Addressed(of, member)
+            if not party.fold.account.member:
+                party.fold.account.member = whose
             self._parts.append((key_of(party.fold), operation, addressed))
         wanted = [(key, operation) for key, operation, _ in self._parts]
         await load_rare(connection, parties.folds, parties.loaded, (), wanted)

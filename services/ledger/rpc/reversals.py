@@ -105,7 +105,12 @@ def _check_parts(request: ledger_pb2.ReversePostingRequest) -> None:
 def _plan(request: ledger_pb2.ReversePostingRequest, others: Sequence[FoundPosting]) -> ReversePlan:
     return ReversePlan(
         tuple(
-            (_reversal(request, each), each.stored.posting.addressee, each.stored.posting.member)
+            (
+                _reversal(request, each),
+                each.stored.posting.addressee,
+                each.stored.posting.member,
+                each.account_member,
+            )
             for each in others
         )
     )
