@@ -6,6 +6,7 @@ first instant of the next local date, whether or not midnight exists there.
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 # No instant that callers give lies outside these.
@@ -15,6 +16,7 @@ LAST_DAY = date(9999, 12, 30)
 _DAY = timedelta(days=1)
 
 
+@lru_cache(maxsize=4096)
 def local_day(instant: datetime, zone: ZoneInfo) -> date:
     """The local date of an instant."""
     return instant.astimezone(zone).date()

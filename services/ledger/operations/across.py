@@ -1,7 +1,7 @@
 """Redeeming across programs, and giving such a redemption back to all of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from kernel.refusals import FieldViolation, InvalidField
@@ -82,7 +82,7 @@ async def redeem_across_programs(
         }
     else:
         others = {
-            replace(name, program=key): program
+            name._replace(program=key): program
             for key, program in sorted(ids.items())
             if key != name.program
         }

@@ -59,7 +59,7 @@ class MergePlan(Plan):
     async def _make(self, addressing: Addressing, missing: list[Place]) -> dict[int, Key]:
         """Accounts for the remaining member in programs where only the other one has one."""
         wanted = {
-            replace(self.into, program=place.program): replace(
+            self.into._replace(program=place.program): replace(
                 self.command, program=place.program_id
             )
             for place in missing

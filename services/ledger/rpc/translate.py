@@ -27,6 +27,7 @@ from services.ledger.domain.spending import redemption_value
 from services.ledger.operations.context import Caller
 from services.ledger.operations.outcomes import AccountView
 from services.ledger.operations.read_account import AccountRead
+from services.ledger.rpc.filling import fill_amounts, fill_balance, fill_stamp
 from services.ledger.store.history import StoredLot
 
 _Entry = resources_pb2.Entry
@@ -57,22 +58,31 @@ def command(
     canonical.CopyFrom(request)
     for field in ("program", "member", "request_id", "validate_only", "preconditions"):
         canonical.ClearField(field)
-    preconditions = request.preconditions
-    expected = preconditions.HasField("expected_version")
+    expected: int | None = None
+    expect: tuple[Expectation, ...] = ()
+    if request.HasField("preconditions"):
+        expected, expect = _preconditions(request.preconditions)
     return Command(
         organization=caller.organization,
         program=program,
         member=request.member,
         request_id=request.request_id,
         digest=hashlib.sha256(canonical.SerializeToString(deterministic=True)).digest()[:16],
-        operations=tuple(operation(each, request.currency) for each in request.operations),
+        operations=tuple([operation(each, request.currency) for each in request.operations]),
         effective_time=_given(request),
         reference=request.reference,
         actor=caller.actor,
-        expected_version=preconditions.expected_version if expected else None,
-        expect=tuple(expectation(each) for each in preconditions.expect),
+        expected_version=expected,
+        expect=expect,
         indexed=indexed,
     )
+
+
+def _preconditions(
+    message: ledger_pb2.Preconditions,
+) -> tuple[int | None, tuple[Expectation, ...]]:
+    version = message.expected_version if message.HasField("expected_version") else None
+    return version, tuple(expectation(each) for each in message.expect)
 
 
 def _given(request: ledger_pb2.PostRequest) -> datetime | None:
@@ -191,19 +201,6 @@ def _currency(policy: Policy, number: int | None) -> str:
     return "" if number is None else policy.config.currencies[number].id
 
 
-# Messages are filled in place: making one apart and copying it in costs three times as much.
-
-
-def _fill_stamp(message: Timestamp, moment: datetime) -> None:
-    micros = ids.microseconds(moment)
-    message.seconds = micros // 1_000_000
-    message.nanos = micros % 1_000_000 * 1_000
-
-
-def _fill_amounts(message: resources_pb2.Amounts, four: tuple[int, int, int, int]) -> None:
-    message.available, message.pending, message.held, message.debt = four
-
-
 def fill_entry(
     message: resources_pb2.Entry, entry: Entry, posting: Posting, posting_id: str, policy: Policy
 ) -> None:
@@ -213,19 +210,20 @@ def fill_entry(
     message.posting = posting_id
     message.kind = _Entry.Kind.ValueType(entry.kind)
     message.points = entry.points
-    _fill_stamp(message.effective_time, entry.effective_time)
-    _fill_stamp(message.record_time, entry.record_time)
+    fill_stamp(message.effective_time, entry.effective_time)
+    fill_stamp(message.record_time, entry.record_time)
     message.requested = entry.requested
     message.digest = entry.digest
     message.request_id = posting.request_id or ""
-    message.reference = posting.reference
     message.actor = posting.actor
+    if posting.reference:
+        message.reference = posting.reference
     if entry.reason:
         message.reason = entry.reason
     if entry.currency is not None:
         message.currency = _currency(policy, entry.currency)
-        _fill_amounts(message.change, entry.change)
-        _fill_amounts(message.after, entry.after)
+        fill_amounts(message.change, entry.change)
+        fill_amounts(message.after, entry.after)
     if entry.lot is not None:
         message.lot = str(lots.get(entry.lot, ""))
     for lot, points in entry.draws:
@@ -238,9 +236,9 @@ def fill_entry(
         message.counter = policy.counter_name(entry.counter)
         message.counter_change = entry.counter_change or 0
     if entry.mature_time is not None:
-        _fill_stamp(message.mature_time, entry.mature_time)
+        fill_stamp(message.mature_time, entry.mature_time)
     if entry.expire_time is not None:
-        _fill_stamp(message.expire_time, entry.expire_time)
+        fill_stamp(message.expire_time, entry.expire_time)
     if entry.kind > Kind.COUNTED or posting.addressee is not None:
         _fill_rare(message, entry, posting)
 
@@ -271,14 +269,18 @@ def fill_posting(
     message.program = program
     message.member = posting.member
     message.request_id = posting.request_id or ""
-    _fill_stamp(message.effective_time, posting.effective_time)
-    _fill_stamp(message.record_time, posting.record_time)
+    fill_stamp(message.effective_time, posting.effective_time)
+    fill_stamp(message.record_time, posting.record_time)
     message.revision = posting.revision
     message.version = posting.version
     message.actor = posting.actor
-    message.reference = posting.reference
-    message.account_member = posting.account_member
-    message.peer_posting = str(posting.peer_id() or "")
+    if posting.reference:
+        message.reference = posting.reference
+    if posting.account_member:
+        message.account_member = posting.account_member
+    peer = posting.peer_id()
+    if peer is not None:
+        message.peer_posting = str(peer)
     entries = message.entries
     for entry in posting.entries:
         fill_entry(entries.add(), entry, posting, posting_id, policy)
@@ -289,23 +291,6 @@ def posting_message(posting: Posting, program: str, policy: Policy) -> resources
     message = resources_pb2.Posting()
     fill_posting(message, posting, program, policy)
     return message
-
-
-def _fill_balance(message: resources_pb2.Balance, balance: Balance) -> None:
-    message.available = balance.available
-    message.pending = balance.pending
-    message.held = balance.held
-    message.debt = balance.debt
-    totals = message.totals
-    totals.earned = balance.earned
-    totals.earning_reversed = balance.earning_reversed
-    totals.redeemed = balance.redeemed
-    totals.redemption_restored = balance.redemption_restored
-    totals.expired = balance.expired
-    totals.adjusted_in = balance.adjusted_in
-    totals.adjusted_out = balance.adjusted_out
-    totals.transferred_in = balance.transferred_in
-    totals.transferred_out = balance.transferred_out
 
 
 def fill_account(
@@ -322,13 +307,13 @@ def fill_account(
     currencies = policy.config.currencies
     balances = view.balances if 0 in view.balances else {0: Balance(), **view.balances}
     for number in sorted(balances, key=lambda number: currencies[number].id):
-        _fill_balance(message.balances.add(currency=currencies[number].id), balances[number])
+        fill_balance(message.balances.add(currency=currencies[number].id), balances[number])
     message.version = view.version
     message.sequence = view.sequence
-    _fill_stamp(message.read_time, view.read_time)
-    _fill_stamp(message.enrol_time, view.enrol_time)
+    fill_stamp(message.read_time, view.read_time)
+    fill_stamp(message.enrol_time, view.enrol_time)
     if view.last_activity_time is not None:
-        _fill_stamp(message.last_activity_time, view.last_activity_time)
+        fill_stamp(message.last_activity_time, view.last_activity_time)
 
 
 def account_message(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -10,9 +11,11 @@ from services.ledger.domain.digest import first_digest
 from services.ledger.store.programs import Connection
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Name:
-    """A member of a program, by the caller's id; `name_bucket` is made of the first three."""
+class Name(NamedTuple):
+    """A member of a program, by the caller's id; `name_bucket` is made of the next two.
+
+    A tuple, because it is looked up several times for every command.
+    """
 
     name_bucket: int
     organization: str

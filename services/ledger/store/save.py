@@ -225,7 +225,9 @@ def _counter_rows(account: Account) -> Iterable[tuple[object, ...]]:
     for counter, month in account.changed_counters:
         days = account.counters[counter, month]
         # The days after the last that counted are left out: the row is written at every earning.
-        last = next((day for day in range(len(days), 0, -1) if days[day - 1]), 0)
+        last = len(days)
+        while last and not days[last - 1]:
+            last -= 1
         yield account.bucket, account.id, counter, month, array(days[:last])
 
 
