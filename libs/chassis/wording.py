@@ -13,6 +13,7 @@ _CHARACTERS: Final = {
 }
 _OTHERS: Final = {
     "^([A-Z]{3})?$": "must be three capital letters, such as USD",
+    "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$": "must be a UUID",
     "^[a-z][a-z0-9_]{0,31}$": "must be a small letter and up to 31 small letters, digits and _",
     "^[a-z]+(:[a-z]+)?$": "must be a scope, such as ledger:read",
     "^[A-Za-z0-9._~-]{1,64}(:[A-Za-z0-9._~-]{1,64})?$": (

@@ -65,9 +65,9 @@ async def lookup_member(
 async def page_of_members(
     context: ProgramContext, caller: Caller, program: str, after: tuple[int, int], size: int
 ) -> tuple[Sequence[MemberRow], bool]:
-    """At most `size` members after that (account, bucket), in order of enrolment, and whether more follow.
+    """At most `size` members after that (account, bucket), and whether more follow.
 
-    Refusals: PROGRAM_NOT_FOUND.
+    They are in order of enrolment. Refusals: PROGRAM_NOT_FOUND.
     """
     identity = await context.cache.identity(caller.organization, program)
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
