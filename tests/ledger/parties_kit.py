@@ -4,6 +4,7 @@ from typing import Any
 
 from loyalty.ledger.v1 import account_pb2, group_pb2, ledger_pb2, program_pb2, resources_pb2
 from tests.ledger.points_kit import Points
+from tests.ledger.programs_kit import LedgerUnderTest
 
 Entry = resources_pb2.Entry
 Account = resources_pb2.Account
@@ -110,3 +111,34 @@ def strategy(name: str, kind: str, months: int) -> resources_pb2.ExpiryStrategy:
     """An expiry strategy."""
     known = resources_pb2.ExpiryStrategy.Kind
     return resources_pb2.ExpiryStrategy(strategy=name, kind=known.Value(kind), months=months)
+
+
+# Settings under which groups, fleets and transfers are had.
+ON: dict[str, Any] = {
+    "program": program_pb2.GeneralSettings(auto_enrol=True),
+    "groups": program_pb2.GroupsSettings(enabled=True),
+    "fleets": program_pb2.FleetsSettings(enabled=True),
+    "transfer": transfers(),
+}
+
+
+async def family(ledger: LedgerUnderTest, **fields: Any) -> tuple[Party, Party, Party]:
+    """The group `family`, and ada with 100 and bob with 10 points who do not belong to it."""
+    ada = Party(ledger)
+    await ada.begin(**ON)
+    await ledger.programs.CreateCounter(
+        program_pb2.CreateCounterRequest(program="p", counter_id="visits")
+    )
+    bob = await ada.other("bob")
+    await ada.earn(100)
+    await bob.earn(10)
+    await ada.group("family", **fields)
+    return ada, bob, ada.named("family")
+
+
+async def contributed(ledger: LedgerUnderTest, group: str = "family") -> dict[str, int]:
+    """What those who belong to a group contributed."""
+    answer = await ledger.members.ListGroupMembers(
+        group_pb2.ListGroupMembersRequest(program="p", group=group)
+    )
+    return {each.member: each.contributed["points"] for each in answer.members}
