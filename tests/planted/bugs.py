@@ -83,7 +83,7 @@ BUGS = (
     Bug(
         "accounts are locked in any order",
         (Change(ACCOUNTS, "ORDER BY a.bucket, a.id\n", "ORDER BY random()\n"),),
-        "deadlocks",
+        "ordered",
     ),
     Bug(
         "the stream's heads are not locked",

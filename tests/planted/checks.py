@@ -3,11 +3,9 @@
 import random
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from loyalty.ledger.v1 import ledger_pb2
 from tests.faults.ledger_books import (
     CALLERS,
     Books,
@@ -22,6 +20,7 @@ from tests.faults.ledger_books import (
     send,
 )
 from tests.faults.trap_kit import DAY, INSTANT, PLAIN, START, policy
+from tests.planted.checks_locks import neighbours, ordered
 from tests.properties.agreement import (
     assert_same_account,
     assert_same_answer,
@@ -236,31 +235,9 @@ def crowded(cluster: Cluster) -> None:
     """Two processes, each with members of its own, whose changes are of the same streams."""
     ledger = one(cluster)
     program = new_program(ledger)
-    moves: list[Move] = [earn(program, f"m{number % 40}", 1, f"r{number}") for number in range(800)]
+    moves = neighbours(ledger, program)
     # One call at a time at each process, so that no transaction stands in for another one.
     racing(cluster, moves, program, callers=2)
-
-
-def deadlocks(cluster: Cluster) -> None:
-    """Batches over the same members at two processes: the database breaks no deadlock."""
-    while len(cluster.processes) < 2:
-        cluster.start()
-    ledgers = [process.connect() for process in cluster.processes[:2]]
-    program = new_program(ledgers[0])
-
-    def call(number: int) -> None:
-        request = ledger_pb2.BatchPostRequest(program=program)
-        for member in range(400):
-            post = request.requests.add(member=f"m{member}", request_id=f"b{number}")
-            post.operations.add().earn.points = 1
-        ledger = ledgers[number % 2]
-        ledger.call(ledger.ledger.BatchPost, request)
-
-    call(0)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(call, range(1, 25)))
-    logs = "".join(process.log.read_text() for process in cluster.processes)
-    assert "DeadlockDetectedError" not in logs, "transactions waited for each other"
 
 
 def killed(cluster: Cluster) -> None:
@@ -296,6 +273,6 @@ CHECKS: dict[str, Callable[[Cluster], None]] = {
     "given": given,
     "race": raced,
     "crowded": crowded,
-    "deadlocks": deadlocks,
+    "ordered": ordered,
     "killed": killed,
 }
