@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -153,7 +154,7 @@ def _update_member(program: str, member: str) -> account_pb2.UpdateMemberRequest
         program=program,
         member=member,
         changes=account_pb2.MemberChanges(billing_day=3),
-        update_mask={"paths": ["billing_day"]},
+        update_mask=FieldMask(paths=["billing_day"]),
         add_identifiers=[card],
         remove_identifiers=[card],
         validate_only=True,

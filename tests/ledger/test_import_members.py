@@ -11,6 +11,7 @@ from chassis.refusals import error_info
 from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, resources_pb2
 from services.ledger.operations.environment import Environment
 from services.ledger.store.programs import ProgramCache
+from testkit.keys import metadata, token
 from testkit.postgres import TestDatabase
 from tests.ledger.programs_kit import LedgerUnderTest, at, ledger_under_test, refusal
 
@@ -264,3 +265,24 @@ async def test_members_who_are_made_together_are_never_one_person(
             if not request.page_token:
                 break
         assert sorted(listed) == sorted(f"m{n}" for n in range(400))
+
+
+async def test_who_may_only_keep_members_gives_no_points(ledger: LedgerUnderTest) -> None:
+    await sandbox(ledger)
+    keeper = metadata(token(scopes={"members:write"}))
+
+    def call(**fields: Any) -> Any:
+        request = account_pb2.ImportMembersRequest(program="p1", import_id="old", **fields)
+        return ledger.members.ImportMembers(request, metadata=keeper)
+
+    refused = await refusal(call(rows=[row("ada", brings(5))]))
+    await call(rows=[row("ada")])
+    erasing = account_pb2.EraseMemberRequest(
+        program="p1", member="ada", request_id="e", write_off=True, reason="asked for"
+    )
+    kept = await refusal(ledger.members.EraseMember(erasing, metadata=keeper))
+    erasing.write_off = False
+    await ledger.members.EraseMember(erasing, metadata=keeper)
+
+    for each in (refused, kept):
+        assert (each.reason, each.metadata) == ("SCOPE_MISSING", {"scope": "ledger:write"})

@@ -1,7 +1,9 @@
 """`AccountService`: who is a member of a program."""
 
 from chassis.call import log_fields
+from chassis.identity import current_identity
 from chassis.paging import decode_token, encode_token, page_size
+from chassis.refusals import ScopeMissing
 from kernel.refusals import FieldViolation, InvalidField
 from loyalty.ledger.v1 import account_pb2
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceServicer
@@ -17,6 +19,8 @@ from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller
 from services.ledger.rpc.freezing import FreezingServicer
 from services.ledger.rpc.groups import GroupServicer
+
+POINTS_SCOPE = "ledger:write"
 
 
 class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
@@ -80,6 +84,8 @@ class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
         self, request: account_pb2.ImportMembersRequest, context: Context
     ) -> account_pb2.ImportMembersResponse:
         """Take in members of another system, each row with its own result."""
+        if any(row.balances for row in request.rows):
+            _require_points_scope()
         caller = current_caller()
         hashing = await hashing_of(self._ledger, caller.organization)
         commands = member_translate.imports(request, caller, hashing)
@@ -94,6 +100,8 @@ class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
         """Erase the person behind a member."""
         if request.write_off and not request.reason:
             raise InvalidField(FieldViolation("reason", "is required with write_off"))
+        if request.write_off:
+            _require_points_scope()
         erasure = Erasure(
             program=request.program,
             member=request.member,
@@ -135,3 +143,9 @@ class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
                 encode_token(query, (found[-1].account, found[-1].bucket)) if more else ""
             ),
         )
+
+
+def _require_points_scope() -> None:
+    """Who only keeps members gives and takes no points. Refuses with SCOPE_MISSING."""
+    if POINTS_SCOPE not in current_identity().scopes:
+        raise ScopeMissing(POINTS_SCOPE)

@@ -182,7 +182,8 @@ class AccountServiceServicer:
         member, unless enrolled already, and credits each opening balance by an entry ADJUSTED_IN with the
         reason "opening balance", effective when the points were awarded. Expiry counts from then; points
         that have expired since are credited and expired in the same posting. Neither the program's start
-        and end nor caps are asked; the maximum balance is.
+        and end nor caps are asked; the maximum balance is. Opening balances need the scope `ledger:write`
+        besides the method's own.
 
         Idempotent by row: the request id of a row is `import:`, `import_id`, `:` and its number, or the one
         given. A row without opening balances of somebody enrolled otherwise is refused with MEMBER_EXISTS.
@@ -199,7 +200,8 @@ class AccountServiceServicer:
         """Erases the person behind a member, in all programs of the organization: the id, the ids merged
         into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
         totals stay, and name nobody. With `write_off` available and pending points are debited before, by
-        entries ADJUSTED_OUT with the reason given. Allowed while frozen.
+        entries ADJUSTED_OUT with the reason given, for which the scope `ledger:write` is needed besides the
+        method's own. Allowed while frozen.
 
         Idempotent by `request_id` until it is done; then the member is unknown.
         Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
