@@ -365,3 +365,20 @@ async def test_notice_that_is_turned_on_later_is_given_of_what_was_there_before(
     assert [each.effective_time for each in noticed] == [moment(START + timedelta(days=7))]
     assert await ledger.rows.fetchval("SELECT count(*) FROM waking") == 0
     assert await points.check() == (100, 0, 0, 0)
+
+
+async def test_what_a_command_makes_due_is_settled_with_everything_that_was_there(
+    ledger: LedgerUnderTest,
+) -> None:
+    points = await Points(ledger).begin(points={"expiry_notice_days": 30, **TEN["points"]})
+    await points.earn(1, mature_time=moment(START + timedelta(days=5)))
+    batch = ledger_pb2.BatchPostRequest(program="p")
+    for _ in range(3):
+        # Its notice is due as soon as it is there.
+        request = batch.requests.add(member="ada", request_id=points.common()["request_id"])
+        request.operations.add().earn.points = 10
+    await ledger.points.BatchPost(batch)
+
+    assert await points.check() == (30, 1, 0, 0)
+    await points.later(days=5)
+    assert await points.check() == (31, 0, 0, 0)

@@ -61,6 +61,8 @@ class Transaction:
         self._postings: list[tuple[Account, Posting]] = []
         self._plans: list[Plan] = []
         self._claims = Claims()
+        # Accounts to be settled, with all that it takes loaded.
+        self._due: set[Key] = set()
         # Refusals that name a posting of this transaction, which has no id before it is saved.
         self._reused: list[tuple[int, Command, Posting]] = []
 
@@ -153,6 +155,7 @@ class Transaction:
         rare_ones: list[tuple[Key, Operation]] = []
         due = {key for key, fold in self._folds.items() if settle.is_due(fold)}
         due.update(item.key for item in self._items if item.again and item.key in self._folds)
+        self._due = set(due)
         draws = Draws(due)
         for item in self._items:
             own = self._own(item)
@@ -191,7 +194,7 @@ class Transaction:
         if command is None:
             assert item.key is not None
             fold = self._folds.get(item.key)
-            return Settled(0 if fold is None else self._settle(fold, again=item.again))
+            return Settled(0 if fold is None else self._settle(fold))
         own = self._own(item)
         if own is None or own not in self._folds:
             return Refused(MemberNotFound(command.member))
@@ -264,9 +267,13 @@ class Transaction:
         view = view_of(fold.account, fold.now, seen.revision) if item.view else None
         return Applied(seen, view, self._loaded[key].program, replayed=True)
 
-    def _settle(self, fold: Fold, *, again: bool = False) -> int:
-        if not (again or settle.is_due(fold)):
+    def _settle(self, fold: Fold) -> int:
+        # Once: what a command of this transaction makes due is left to the next one, which loads
+        # what settling it takes.
+        key = (fold.account.bucket, fold.account.id)
+        if key not in self._due:
             return 0
+        self._due.discard(key)
         postings = settle.settle(fold)
         self._postings.extend((fold.account, posting) for posting in postings)
         return len(postings)
