@@ -35,9 +35,7 @@ class RecordingSettler:
         self.calls: list[list[tuple[int, int]]] = []
         self.fails_after: int | None = None
 
-    async def settle(
-        self, accounts: Sequence[tuple[int, int]], /, *, again: bool = False
-    ) -> None:
+    async def settle(self, accounts: Sequence[tuple[int, int]], /, *, again: bool = False) -> None:
         """Move the due times of the accounts out of the way."""
         if self.fails_after is not None and len(self.calls) >= self.fails_after:
             raise RuntimeError("the process dies here")
@@ -121,8 +119,7 @@ async def ledger_under_test(
         ledger_lanes=2,
         ledger_reads=4,
         drain_seconds=2.0,
-        access_log_sample=0.0,
-        **changes,
+        **{"access_log_sample": 0.0, **changes},
     )
     async with (
         ledger_process(settings) as (programs, ledger),

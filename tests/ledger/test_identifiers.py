@@ -7,7 +7,8 @@ import pytest
 
 from loyalty.ledger.v1 import account_pb2
 from testkit.keys import metadata, token
-from tests.ledger.programs_kit import LedgerUnderTest, refusal
+from testkit.postgres import TestDatabase
+from tests.ledger.programs_kit import LedgerUnderTest, ledger_under_test, refusal
 
 PHONE = "+39 06 6982"
 
@@ -235,3 +236,26 @@ async def test_kinds_are_names(ledger: LedgerUnderTest, kind: str) -> None:
     refused = await refusal(enrol(ledger, "ada", identifier(kind)))
 
     assert (refused.reason, refused.fields) == ("INVALID_FIELD", ("identifiers[0].kind",))
+
+
+async def test_no_identifier_is_logged_or_said_in_an_error(
+    ledger_database: TestDatabase, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret = "secret-4711-0815"
+    async with ledger_under_test(ledger_database, access_log_sample=1.0) as ledger:
+        await ledger.create_organization()
+        await ledger.create_program("p1")
+        await enrol(ledger, "ada", identifier("card", secret))
+        refused = [
+            await refusal(enrol(ledger, "bob", identifier("card", secret))),
+            await refusal(enrol(ledger, "bob", identifier("Card", secret))),
+            await refusal(enrol(ledger, "bob", identifier("card", secret * 20))),
+            await refusal(lookup(ledger, "phone", secret)),
+            await refusal(lookup(ledger, "card", secret * 20)),
+            await refusal(update(ledger, "bob", add_identifiers=[identifier("card", secret)])),
+        ]
+
+    written = capfd.readouterr()
+    assert "LookupMember" in written.out + written.err
+    assert secret not in written.out + written.err
+    assert not [each for each in refused if secret in str(each)]
