@@ -184,11 +184,11 @@ class Program(Transfers):
         elif isinstance(op, ReleaseHold):
             self._release(account, op, entry)
         elif isinstance(op, CreateHold):
-            self._check_redeeming_time(entry.effective_time)
-            self._name_currency(entry, op.currency)
             deadline = op.expire_time
             if deadline and not self.now < deadline <= self.now + LONGEST_HOLD:
                 raise Refused("INVALID_FIELD", field="expire_time")
+            self._check_redeeming_time(entry.effective_time)
+            self._name_currency(entry, op.currency)
             self._create_hold(account, op, entry)
         elif isinstance(op, ActivatePending):
             if not self.settings.pending_conversion:
