@@ -15,6 +15,7 @@ decided per method is decided there, and a call runs through the closures. There
 because grpc.aio pays for each. A step that a method does not need is left out of its chain.
 """
 
+import asyncio
 import random
 import time
 import uuid
@@ -320,7 +321,7 @@ async def _abort(call: Call, status: status_pb2.Status) -> Any:
         raise
     except Exception:  # noqa: BLE001 - grpc has no name for it: the caller has gone meanwhile
         call.code = "CANCELLED"
-        raise grpc.aio.AbortError from None
+        raise asyncio.CancelledError from None
 
 
 def unary(handler: Callable[[Any, Any], Awaitable[Any]], write: Callable[[Any], bytes]) -> Next:

@@ -130,6 +130,28 @@ async def test_cancelled_calls_give_their_place_back() -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_a_refusal_that_nobody_waits_for_any_more_is_no_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused = asyncio.Event()
+
+    async def late(_request: Any, _context: Any) -> Any:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            refused.set()
+            raise MemberNotFound("m-1")
+
+    async with scripted(earn=late) as (_, channel):
+        call = asyncio.ensure_future(stub(channel).Earn(an_earn(), metadata=metadata()))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        await asyncio.wait_for(refused.wait(), 5)
+        await asyncio.sleep(0.1)
+
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 async def test_streams_have_a_limit_of_their_own() -> None:
     async def forever(_request: Any, _context: Any) -> AsyncIterator[Any]:
         yield ledger_pb2.WatchChangesResponse()
