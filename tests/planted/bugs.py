@@ -56,6 +56,29 @@ EXPIRE_FIRST = """\
         expire_lots(fold, alive, instant)
 """
 
+FOLLOW = "services.audience.operations.follow"
+EFFECTS = """\
+        async with connection.transaction():
+            fresh = await _fresh(connection, LEDGER, facts, moved)
+"""
+CURSORS = """\
+            await cursors.save(connection, LEDGER, moved)
+"""
+TOLD = """\
+    context.progress[LEDGER].count(len(fresh))
+"""
+# Of another service, and caught by a check of its own.
+FOLLOWER_BUG = Bug(
+    "cursors are stored before the effects",
+    (
+        Change(FOLLOW, CURSORS + TOLD, TOLD),
+        Change(
+            FOLLOW, EFFECTS, EFFECTS + CURSORS + "        async with connection.transaction():\n"
+        ),
+    ),
+    "followed",
+)
+
 BUGS = (
     Bug(
         "request ids are not looked for",

@@ -84,7 +84,7 @@ class _Finder(MetaPathFinder):
 
 def plant(name: str) -> None:
     """From now on modules of the bug of this name are imported with it."""
-    from tests.planted.bugs import BUGS
+    from tests.planted.bugs import BUGS, FOLLOWER_BUG
 
-    (bug,) = [bug for bug in BUGS if bug.name == name]
+    (bug,) = [bug for bug in (*BUGS, FOLLOWER_BUG) if bug.name == name]
     sys.meta_path.insert(0, _Finder(bug))
