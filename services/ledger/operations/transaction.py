@@ -59,6 +59,7 @@ class Transaction:
         self._landings = Landings(self._folds)
         self._seen: dict[Request, SeenRequest | Posting] = {}
         self._postings: list[tuple[Account, Posting]] = []
+        self._heads: dict[int, int] = {}
         self._plans: list[Plan] = []
         self._claims = Claims()
         # Accounts to be settled, with all that it takes loaded.
@@ -169,7 +170,9 @@ class Transaction:
             ranges.update(counter_ranges(self._folds[key], item.command))
         connection = self._connection
         self._seen.update(
-            await account_rows.load_working(connection, self._loaded, ranges, requests)
+            await account_rows.load_working(
+                connection, self._loaded, ranges, requests, self._early_heads()
+            )
         )
         elsewhere = [each for each in requests if self._folds[each[:2]].account.elsewhere]
         if elsewhere:
@@ -179,6 +182,17 @@ class Transaction:
         for item in self._items:
             if item.plan is not None:
                 await item.plan.load(connection, self._parties())
+
+    def _early_heads(self) -> dict[int, int] | None:
+        """Where to put the heads of streams, if they can be locked already: it saves a round trip.
+
+        Whoever holds a head may wait for nothing but heads. A program's first posting marks the
+        program, and plans may lock what they like; theirs are locked when all of that is done.
+        """
+        plans = any(item.plan is not None for item in self._items)
+        if self._dry or plans or not all(each.posted for each in self._loaded.values()):
+            return None
+        return self._heads
 
     def _own(self, item: Item) -> Key | None:
         """The account that an item is addressed to, before links are followed."""
@@ -289,9 +303,9 @@ class Transaction:
         heads: dict[int, int] = {}
         if self._postings:
             await self._mark_posted()
-            heads = await save.lock_heads(
-                connection, {account.bucket for account, _ in self._postings}
-            )
+            buckets = {account.bucket for account, _ in self._postings}
+            locked = self._heads or await save.lock_heads(connection, buckets)
+            heads = {bucket: locked[bucket] for bucket in buckets}
             for account, posting in self._postings:
                 heads[account.bucket] += 1
                 posting.sequence = heads[account.bucket]

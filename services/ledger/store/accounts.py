@@ -128,6 +128,17 @@ JOIN posting p
     AND p.addressee IS NULL
 """
 
+# The same, and the heads of the streams are locked with it, in order.
+_WORKING_AND_HEADS = f"""
+WITH locked AS MATERIALIZED (
+    SELECT bucket, sequence FROM head WHERE bucket = ANY($11::int[])
+    ORDER BY bucket FOR NO KEY UPDATE
+)
+{_WORKING}
+UNION ALL
+SELECT 3, bucket, NULL, NULL, NULL, NULL, NULL, NULL, sequence, NULL FROM locked
+"""
+
 
 def _columns(keys: Iterable[Key]) -> tuple[list[int], list[int]]:
     pairs = list(keys)
@@ -257,18 +268,22 @@ async def load_working(
     accounts: dict[Key, Loaded],
     ranges: Collection[CounterRange],
     requests: Sequence[Request],
+    heads: dict[int, int] | None = None,
 ) -> dict[Request, SeenRequest]:
     """Load the balances of accounts and months of counters; answer which requests are recorded.
 
-    A counter's range is (bucket, account, counter, first month, last month); no range twice.
+    A counter's range is (bucket, account, counter, first month, last month); no range twice. Where
+    `heads` is given, the heads of the accounts' buckets are locked until commit and put there.
     """
+    lock = () if heads is None else (sorted({bucket for bucket, _ in accounts}),)
     rows = await connection.fetch(
-        _WORKING,
+        _WORKING if heads is None else _WORKING_AND_HEADS,
         *_columns(accounts),
         *(zip(*ranges, strict=True) if ranges else [()] * 5),
         [bucket for bucket, _, _ in requests],
         [account for _, account, _ in requests],
         [request_id for _, _, request_id in requests],
+        *lock,
     )
     seen: dict[Request, SeenRequest] = {}
     for part, bucket, id_, number, month, numbers, request_id, digest, sequence, time in rows:
@@ -276,6 +291,9 @@ async def load_working(
             accounts[bucket, id_].account.balances[number] = Balance(*numbers)
         elif part == 1:
             accounts[bucket, id_].account.counters[number, month] = whole_month(numbers)
+        elif part == 3:
+            assert heads is not None
+            heads[bucket] = sequence
         else:
             seen[bucket, id_, request_id] = SeenRequest(digest, sequence, time)
     return seen
