@@ -64,6 +64,9 @@ EFFECTS = """\
 CURSORS = """\
             await cursors.save(connection, LEDGER, moved)
 """
+ANOTHER = """\
+        async with connection.transaction():
+"""
 TOLD = """\
     context.progress[LEDGER].count(len(fresh))
 """
@@ -72,9 +75,7 @@ FOLLOWER_BUG = Bug(
     "cursors are stored before the effects",
     (
         Change(FOLLOW, CURSORS + TOLD, TOLD),
-        Change(
-            FOLLOW, EFFECTS, EFFECTS + CURSORS + "        async with connection.transaction():\n"
-        ),
+        Change(FOLLOW, EFFECTS, EFFECTS + CURSORS + ANOTHER),
     ),
     "followed",
 )
@@ -101,7 +102,6 @@ BUGS = (
         "accounts are not locked",
         (Change(ACCOUNTS, "ORDER BY a.bucket, a.id\nFOR NO KEY UPDATE OF a\n", ""),),
         "race",
-        often=True,
     ),
     Bug(
         "accounts are locked in any order",
@@ -191,7 +191,6 @@ BUGS = (
             ),
         ),
         "capped",
-        often=True,
     ),
     Bug(
         "what expired is taken from other points",
@@ -248,7 +247,6 @@ BUGS = (
             ),
         ),
         "months",
-        often=True,
     ),
     Bug(
         "an operator's gift keeps idle points alive",

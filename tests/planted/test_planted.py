@@ -27,7 +27,7 @@ def test_there_are_bugs_of_many_kinds() -> None:
     assert {bug.check for bug in BUGS} == set(CHECKS), "a check that catches nothing"
 
 
-@pytest.mark.parametrize("bug", (*BUGS, FOLLOWER_BUG), ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", [*BUGS, FOLLOWER_BUG], ids=lambda bug: bug.name)
 def test_a_bug_is_planted_in_code_that_is_there(bug: Bug) -> None:
     for module in {change.module for change in bug.changes}:
         source = (

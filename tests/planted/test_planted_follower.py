@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,24 +11,18 @@ from tests.planted.bugs import FOLLOWER_BUG
 from tests.planted.planting import ROOT, Bug, environment
 from tests.properties.effort import LONG
 
+CHECK = Path(__file__).with_name("follower_check.py")
+
 
 def outcome(bug: Bug | None) -> int:
     """The exit code of the check in a process of its own, with the bug or without."""
     run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "tests/planted/follower_check.py",
-        ],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CHECK)],
         cwd=ROOT,
         env={**os.environ, **(environment(bug) if bug else {})},
         check=False,
         capture_output=True,
-        timeout=100,
+        timeout=300,
     )
     print(run.stdout.decode()[-2000:])
     return run.returncode
