@@ -4,10 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from loyalty.ledger.v1 import account_pb2, ledger_pb2, resources_pb2
-from tests.ledger.parties_kit import Party
+from tests.ledger.parties_kit import Party, family
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
-from tests.ledger.test_groups import family
 from tests.ledger.test_identifiers import identifier
 
 KIND = resources_pb2.Entry.Kind
@@ -166,3 +165,31 @@ async def test_held_points_are_not_written_off(ledger: LedgerUnderTest) -> None:
     erased = await erase(ada, write_off=True, reason="asked for")
 
     assert [entry.points for entry in erased.postings[0].entries] == [-100]
+
+
+async def test_a_billing_day_is_the_members_own_and_not_the_groups(
+    ledger: LedgerUnderTest,
+) -> None:
+    ada, _, group = await family(ledger)
+    await ada.join("family")
+    row = account_pb2.MemberImport(
+        member="ada",
+        billing_day=7,
+        balances=[account_pb2.OpeningBalance(points=5)],
+        identifiers=[identifier()],
+    )
+
+    answer = await ledger.members.ImportMembers(
+        account_pb2.ImportMembersRequest(program="p", import_id="old", rows=[row])
+    )
+
+    assert answer.results[0].posting.account_member == "family"
+    days = [
+        (
+            await ledger.members.GetMember(
+                account_pb2.GetMemberRequest(program="p", member=party.member)
+            )
+        ).billing_day
+        for party in (ada, group)
+    ]
+    assert days == [7, 0]

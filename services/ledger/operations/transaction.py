@@ -6,7 +6,7 @@ from dataclasses import replace
 from kernel import ids
 from kernel.refusals import MemberNotFound, Refusal
 from services.ledger.domain import settle
-from services.ledger.domain.account import Account, Posting, State
+from services.ledger.domain.account import Account, AccountKind, Posting, State
 from services.ledger.domain.commands import Command, Operation
 from services.ledger.domain.decide import check_preconditions, decide
 from services.ledger.domain.fold import Fold
@@ -236,7 +236,10 @@ class Transaction:
         except Refusal as refusal:
             return Refused(refusal)
         if item.name is not None:
-            self._claims.take(item.name, fold.account, command)
+            # A group has no billing day: that of who belongs to it is its own account's.
+            shared = fold.account.kind is not AccountKind.PERSON
+            account = self._folds[own].account if shared else fold.account
+            self._claims.take(item.name, account, command)
         return self._applied(item, request, postings)
 
     def _applied(
