@@ -13,7 +13,6 @@ from tests.ledger.checkpoint_kit import keeping
 OTHER_TABLES = {
     "pool": "what a group is called and allows; changed by UpdateGroup",
     "pool_member": "who belongs to a group",
-    "request": "where a request was recorded",
 }
 # Columns that follow from no entry, and why.
 NOT_HISTORY = {
@@ -30,12 +29,15 @@ BEYOND = {
 }
 # Whoever changes these gives the entry to somebody else, or another number: it is missing here.
 MOVES_THE_ENTRY = {("entry", "bucket"), ("entry", "account"), ("entry", "sequence")}
-# Whoever changes these takes the account away from its member: only the whole program shows it.
-MOVES_THE_ACCOUNT = {
+# Whoever changes these takes something away from a member: only the whole program shows it.
+TAKES_AWAY = {
     ("account", "bucket"),
     ("account", "id"),
     ("account", "program"),
     ("account", "person"),
+    ("request", "bucket"),
+    ("request", "account"),
+    ("request", "request_id"),
 }
 
 
@@ -65,7 +67,9 @@ async def test_an_untouched_history_agrees(intruder: Intruder) -> None:
         assert await intruder.findings(member) == []
 
 
-TABLES = ("account", "balance", "counter", "entry", "hold", "lot", "posting", "reversal")
+TABLES = (
+    "account", "balance", "counter", "entry", "hold", "lot", "posting", "request", "reversal",
+)  # fmt: skip
 
 
 async def test_no_table_of_accounts_is_forgotten(intruder: Intruder) -> None:
@@ -89,6 +93,9 @@ def rows_named(column: Column, row: dict[str, object]) -> set[str]:
             return {f"balance {row['currency']}"}
         case "lot" | "hold":
             return {f"{column.table} {row['sequence']}"}
+        case "request":
+            # Found in the account of the posting, too.
+            return {f"request {row['request_id']}", "account", f"posting {row['posting_sequence']}"}
         case "reversal":
             return {f"reversal {row['entry']}"}
     return {"account"}
@@ -114,7 +121,7 @@ async def test_every_column_is_verified(intruder: Intruder, table: str) -> None:
             for change in changes:
                 tried += 1
                 async with intruder.tampered(column, row, change):
-                    whole = (table, column.name) in MOVES_THE_ACCOUNT
+                    whole = (table, column.name) in TAKES_AWAY
                     found = await (
                         intruder.findings_of_all() if whole else intruder.findings(row["of_member"])
                     )

@@ -54,13 +54,17 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whose a posting is, which of the account's entries are its own, and its peer if there."""
+    """Whose a posting is, which of the account's entries are its own, and its peer if there.
+
+    `is_noted` is whether a request of another account's member is found from that account.
+    """
 
     account: AccountKey
     program: int
     first_entry: int
     entry_count: int
     peer: Peer | None = None
+    is_noted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class Surroundings:
     `sandbox` is its program's, None where there is no such program. `group` is the kind of the
     group that is described for it, if one is; `links_to_group` is whether it is linked to one.
     `misfiled` are lots that are said to be open and are not, or the other way round; `uprooted` are
-    lots whose origin is no lot of the same points.
+    lots whose origin is no lot of the same points; `misled` are request ids that are said to be
+    recorded in a posting of another account, and are not.
     """
 
     sandbox: bool | None
@@ -80,6 +85,7 @@ class Surroundings:
     has_requests: bool
     misfiled: frozenset[int]
     uprooted: frozenset[int]
+    misled: tuple[str, ...] = ()
 
 
 class PlaceVerifier:
@@ -153,6 +159,8 @@ class PlaceVerifier:
         kept = list(lots)
         for lot in kept:
             self._compare_lot(lot, around)
+        for request_id in around.misled:
+            self._check(f"request {request_id}", "posting", "that of the request", "another")
         for hold in account.holds.values():
             if hold.sequence in self._made:
                 posting, _ = self._made[hold.sequence]
@@ -171,6 +179,8 @@ class PlaceVerifier:
         self._check(row, "account", self._key, place.account)
         self._check(row, "program", self._program, place.program)
         self._check(row, "first_entry", entry.sequence, place.first_entry)
+        if not place.is_noted:
+            self._check(row, "request", "a note in the account of who asked", "none")
         if posting.request_id == "":
             self._check(row, "request_id", "a request id, or none", "an empty one")
         if self._record_time is None or posting.record_time > self._record_time:

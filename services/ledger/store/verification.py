@@ -37,6 +37,15 @@ SELECT {accounts.ACCOUNT_COLUMNS}, p.sandbox,
         WHERE l.bucket = a.bucket AND l.account = a.id AND l.origin_account IS NOT NULL
             AND (o.earn_time, o.currency, o.inactivity_months)
                 IS DISTINCT FROM (l.earn_time, l.currency, l.inactivity_months)
+    ),
+    ARRAY(
+        SELECT r.request_id FROM request r
+        LEFT JOIN posting p ON p.bucket = r.posting_bucket AND p.sequence = r.posting_sequence
+        WHERE r.bucket = a.bucket AND r.account = a.id
+            AND (p.request_id, p.request_digest, p.record_time, p.addressee_bucket, p.addressee)
+                IS DISTINCT FROM
+                (r.request_id, r.request_digest, r.record_time, r.bucket, r.account)
+        ORDER BY r.request_id
     )
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
 JOIN account a ON a.bucket = k.bucket AND a.id = k.id
@@ -79,11 +88,14 @@ JOIN reversal r ON r.bucket = k.bucket AND r.account = k.account
 _ENTRIES = f"""
 SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS},
     q.account, q.program, q.request_id IS NOT NULL, q.peer_bucket AS back_bucket,
-    q.peer_sequence AS back_sequence, q.addressee_bucket AS of_bucket, q.addressee AS of_account
+    q.peer_sequence AS back_sequence, q.addressee_bucket AS of_bucket, q.addressee AS of_account,
+    (r.posting_bucket, r.posting_sequence) = (p.bucket, p.sequence) AS is_noted
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
 LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
 LEFT JOIN posting q ON q.bucket = p.peer_bucket AND q.sequence = p.peer_sequence
+LEFT JOIN request r ON r.bucket = p.addressee_bucket AND r.account = p.addressee
+    AND r.request_id = p.request_id
 ORDER BY e.bucket, e.account, e.sequence
 """
 
@@ -137,7 +149,7 @@ async def read_stored(
     stored: dict[Key, StoredAccount] = {}
     unreadable: dict[Key, Unreadable] = {}
     for row in await connection.fetch(_ACCOUNTS, *columns):
-        sandbox, *flags, misfiled, uprooted = row[accounts.ACCOUNT_WIDTH :]
+        sandbox, *flags, misfiled, uprooted, misled = row[accounts.ACCOUNT_WIDTH :]
         person, group, to_group, requests = flags
         try:
             _together(row, "link", "link_bucket", "link_account")
@@ -146,7 +158,7 @@ async def read_stored(
             unreadable[row[0], row[1]] = Unreadable("account", str(error))
         else:
             lots = frozenset(misfiled), frozenset(uprooted)
-            around = Surroundings(sandbox, person, group, to_group, requests, *lots)
+            around = Surroundings(sandbox, person, group, to_group, requests, *lots, tuple(misled))
             stored[row[0], row[1]] = StoredAccount(account, around)
     for row in await connection.fetch(_BALANCES, *columns):
         if (mine := stored.get((row[0], row[1]))) is not None:
@@ -197,9 +209,9 @@ def _line(row: asyncpg.Record) -> Line:
     _together(row, "addressee_bucket", "addressee")
     _together(row, "peer_bucket", "peer_sequence")
     entry = history.entry_of(row)
-    *of_posting, peer_account, of_program, asked, back_bucket, back, of_bucket, of = tuple(row)[
-        history.ENTRY_WIDTH :
-    ]
+    *of_posting, peer_account, of_program, asked, back_bucket, back, of_bucket, of, noted = tuple(
+        row
+    )[history.ENTRY_WIDTH :]
     if of_posting[0] is None:
         return Line(entry, None, None)
     bucket, sequence, account, program = of_posting[:4]
@@ -215,7 +227,9 @@ def _line(row: asyncpg.Record) -> Line:
             names_one=back is not None,
             addressee=None if of is None else (of_bucket, of),
         )
-    return Line(entry, posting, Place((bucket, account), program, first, count, peer))
+    asks_elsewhere = posting.addressee is not None and posting.request_id is not None
+    is_noted = bool(noted) or not asks_elsewhere
+    return Line(entry, posting, Place((bucket, account), program, first, count, peer, is_noted))
 
 
 def _columns(keys: Sequence[Key]) -> tuple[list[int], list[int]]:
