@@ -9,7 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from chassis.refusals import DeadlinePassed
 from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, report_pb2, resources_pb2
+from services.ledger.store import reports
 from testkit.keys import metadata, token
 from testkit.postgres import TestDatabase
 from tests.ledger.points_kit import START, Points, moment
@@ -362,3 +364,11 @@ async def test_sums_that_no_number_holds_are_refused(ledger: LedgerUnderTest) ->
 
     assert (await refusal(liability(ledger))).reason == "POINTS_OVERFLOW"
     assert (await refusal(reconciled(ledger))).reason == "POINTS_OVERFLOW"
+
+
+async def test_a_report_that_takes_too_long_says_so(ledger: LedgerUnderTest) -> None:
+    with pytest.raises(DeadlinePassed):
+        async with reports.snapshot(ledger.rows, 0.05) as connection:
+            await connection.execute("SELECT pg_sleep(5)")
+
+    assert await ledger.rows.fetchval("SHOW statement_timeout") == "0"

@@ -60,11 +60,7 @@ async def read_liability(
     number = policy.currency(currency).number if currency else None
     now = state.now(context.environment.clock())
     zone = state.config.time_zone
-    async with (
-        context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        await reports.wait_longer(connection, seconds)
+    async with reports.snapshot(context.reads, seconds) as connection:
         rows = await reports.outstanding(connection, state.key, zone, now)
         debts = await reports.debts(connection, state.key)
         vintages = await reports.vintages(connection, state.key, zone) if estimated else []
@@ -132,11 +128,7 @@ async def reconcile(
     Refusals: PROGRAM_NOT_FOUND, POINTS_OVERFLOW.
     """
     state, policy = await _program(context, organization, program)
-    async with (
-        context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        await reports.wait_longer(connection, seconds)
+    async with reports.snapshot(context.reads, seconds) as connection:
         books = await reports.control_totals(connection, state.key)
         wrong: list[Books] = []
         if any(each.count for each in books):

@@ -1,12 +1,17 @@
 """Sums over whole programs. They run in one snapshot, for as long as their caller waits."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+import asyncpg
+
+from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.refusals import DeadlinePassed
 from services.ledger.domain.account import Balance
-from services.ledger.store.programs import Connection
+from services.ledger.store.programs import Connection, Pool
 
 REDEMPTION_ACCOUNTS = 2_000
 
@@ -266,9 +271,18 @@ class RedemptionRow:
     related: int | None
 
 
-async def wait_longer(connection: Connection, seconds: float) -> None:
-    """Let the statements of this transaction take so long."""
-    await connection.execute(_TIMEOUT, str(max(1, int(seconds * 1000))))
+@asynccontextmanager
+async def snapshot(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
+    """One snapshot to read in, whose statements may take so long; then DEADLINE_PASSED."""
+    try:
+        async with (
+            pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute(_TIMEOUT, str(max(1, int(seconds * 1000))))
+            yield connection
+    except asyncpg.QueryCanceledError:
+        raise DeadlinePassed from None
 
 
 async def outstanding(
