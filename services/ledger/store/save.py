@@ -228,7 +228,8 @@ def _counter_rows(account: Account) -> Iterable[tuple[object, ...]]:
         last = len(days)
         while last and not days[last - 1]:
             last -= 1
-        yield account.bucket, account.id, counter, month, array(days[:last])
+        # Plain numbers, so that the text of the list will do.
+        yield account.bucket, account.id, counter, month, f"{{{str(days[:last])[1:-1]}}}"
 
 
 def posting_row(account: Account, posting: Posting) -> tuple[object, ...]:
