@@ -19,3 +19,18 @@ async def test_a_merge_enrols_where_only_the_old_member_was(http: httpx.AsyncCli
     for program in (both, one):
         for member in ("hard-old", "hard-new"):
             assert await program.verified(member) is True
+
+
+async def test_what_was_known_has_no_maturity_of_what_was_taken_back(
+    http: httpx.AsyncClient,
+) -> None:
+    program = await created(http, "taken-back", start="2026-01-01T00:00:00Z")
+    bought = await program.earn("ada", 50, matureTime="2026-01-05T00:00:00Z")
+    await program.earn("ada", 20, matureTime="2026-01-05T00:00:00Z")
+    await program.reverse(bought.id)
+    await program.advance("2026-01-09T00:00:00Z")
+    told = (await program.get("ada")).ok
+    await program.advance("2026-01-20T00:00:00Z")
+    known = (await program.get("ada", **{"asOf.recordTime": "2026-01-09T00:00:00Z"})).ok
+
+    assert known == told

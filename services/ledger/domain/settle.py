@@ -65,10 +65,10 @@ def expire_fresh(fold: Fold, lot: Lot) -> None:
 
 def next_due(fold: Fold, lot: Lot) -> datetime:
     """When a lot matures, is told of or else expires; `FOREVER` where none of it lies ahead."""
-    if lot.pending:
-        return lot.mature_time
     if not lot.free:
         return expiry.FOREVER
+    if lot.pending:
+        return lot.mature_time
     return notices.notice_time(fold, lot) or fold.expires(lot)
 
 
@@ -85,7 +85,8 @@ def _due(fold: Fold) -> _Due:
     now, told = fold.now, fold.policy.config.expiry_notice_days > 0
     for lot in fold.account.lots.values():
         if lot.pending:
-            if lot.mature_time > now:
+            # What was taken back while it was pending never matures.
+            if lot.mature_time > now or not lot.free:
                 continue
             due.matured.setdefault(lot.mature_time, []).append(lot)
         if lot.free:
