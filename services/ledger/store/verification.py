@@ -42,9 +42,8 @@ SELECT {accounts.ACCOUNT_COLUMNS}, p.sandbox,
         SELECT r.request_id FROM request r
         LEFT JOIN posting p ON p.bucket = r.posting_bucket AND p.sequence = r.posting_sequence
         WHERE r.bucket = a.bucket AND r.account = a.id
-            AND (p.request_id, p.request_digest, p.record_time, p.addressee_bucket, p.addressee)
-                IS DISTINCT FROM
-                (r.request_id, r.request_digest, r.record_time, r.bucket, r.account)
+            AND (p.request_id, p.request_digest, p.record_time, p.addressee IS NOT NULL)
+                IS DISTINCT FROM (r.request_id, r.request_digest, r.record_time, true)
         ORDER BY r.request_id
     )
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
@@ -85,17 +84,29 @@ FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN reversal r ON r.bucket = k.bucket AND r.account = k.account
 """
 
+# A request that was addressed to another account is found from there: from the one that is named,
+# or from one that was merged into it.
+_NOTED = """EXISTS (
+    WITH RECURSIVE asked (bucket, id) AS (
+        SELECT p.addressee_bucket, p.addressee
+        UNION
+        SELECT x.bucket, x.id FROM asked
+        JOIN account x ON x.link_bucket = asked.bucket AND x.link_account = asked.id
+    )
+    SELECT FROM asked JOIN request r
+        ON r.bucket = asked.bucket AND r.account = asked.id AND r.request_id = p.request_id
+    WHERE r.posting_bucket = p.bucket AND r.posting_sequence = p.sequence
+)"""
+
 _ENTRIES = f"""
 SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS},
     q.account, q.program, q.request_id IS NOT NULL, q.peer_bucket AS back_bucket,
     q.peer_sequence AS back_sequence, q.addressee_bucket AS of_bucket, q.addressee AS of_account,
-    (r.posting_bucket, r.posting_sequence) = (p.bucket, p.sequence) AS is_noted
+    CASE WHEN p.addressee IS NULL OR p.request_id IS NULL THEN true ELSE {_NOTED} END
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
 JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
 LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
 LEFT JOIN posting q ON q.bucket = p.peer_bucket AND q.sequence = p.peer_sequence
-LEFT JOIN request r ON r.bucket = p.addressee_bucket AND r.account = p.addressee
-    AND r.request_id = p.request_id
 ORDER BY e.bucket, e.account, e.sequence
 """
 
@@ -227,9 +238,7 @@ def _line(row: asyncpg.Record) -> Line:
             names_one=back is not None,
             addressee=None if of is None else (of_bucket, of),
         )
-    asks_elsewhere = posting.addressee is not None and posting.request_id is not None
-    is_noted = bool(noted) or not asks_elsewhere
-    return Line(entry, posting, Place((bucket, account), program, first, count, peer, is_noted))
+    return Line(entry, posting, Place((bucket, account), program, first, count, peer, noted))
 
 
 def _columns(keys: Sequence[Key]) -> tuple[list[int], list[int]]:
