@@ -15,9 +15,18 @@ _MICROSECOND = timedelta(microseconds=1)
 _LOW_BITS = (1 << 62) - 1
 
 
+_last: tuple[datetime, int] = (EPOCH, 0)
+
+
 def microseconds(instant: datetime) -> int:
     """Microseconds since 1970-01-01T00:00Z; negative before."""
-    return (instant - EPOCH) // _MICROSECOND
+    global _last  # noqa: PLW0603 - most instants of a transaction are one object
+    last, known = _last
+    if instant is last:
+        return known
+    micros = (instant - EPOCH) // _MICROSECOND
+    _last = (instant, micros)
+    return micros
 
 
 def uuid7(instant: datetime, bucket: int, low: int) -> UUID:

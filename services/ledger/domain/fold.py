@@ -116,7 +116,8 @@ class Fold:
             after = (0, 0, 0, 0)
         else:
             after = (balance.available, balance.pending, balance.held, balance.debt)
-        a, p, h, d = (after[n] - before[n] for n in range(4))
+        a, p = after[0] - before[0], after[1] - before[1]
+        h, d = after[2] - before[2], after[3] - before[3]
         return Entry(
             sequence=self.account.sequence + 1,
             kind=kind,
