@@ -452,8 +452,9 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyAccount(self, request, context):
-        """Recomputes an account's balances, lots, counters and digests from its entries and names what
-        disagrees.
+        """Recomputes a member's own account from its entries, and names what disagrees: balances, lots,
+        holds, counters, reversals, state, times, digests, and where the rows stand. Nothing is settled
+        before, so that what somebody spoilt is not built upon.
 
         Refusals: none but the shared ones.
         """

@@ -205,8 +205,9 @@ class LedgerServiceStub:
     Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     VerifyAccount: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.VerifyAccountRequest, _ledger_pb2.VerifyAccountResponse]
-    """Recomputes an account's balances, lots, counters and digests from its entries and names what
-    disagrees.
+    """Recomputes a member's own account from its entries, and names what disagrees: balances, lots,
+    holds, counters, reversals, state, times, digests, and where the rows stand. Nothing is settled
+    before, so that what somebody spoilt is not built upon.
 
     Refusals: none but the shared ones.
     """
@@ -395,8 +396,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     VerifyAccount: _aio.UnaryUnaryMultiCallable[_ledger_pb2.VerifyAccountRequest, _ledger_pb2.VerifyAccountResponse]  # type: ignore[assignment]
-    """Recomputes an account's balances, lots, counters and digests from its entries and names what
-    disagrees.
+    """Recomputes a member's own account from its entries, and names what disagrees: balances, lots,
+    holds, counters, reversals, state, times, digests, and where the rows stand. Nothing is settled
+    before, so that what somebody spoilt is not built upon.
 
     Refusals: none but the shared ones.
     """
@@ -732,8 +734,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.VerifyAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.VerifyAccountResponse, _abc.Awaitable[_ledger_pb2.VerifyAccountResponse]]:
-        """Recomputes an account's balances, lots, counters and digests from its entries and names what
-        disagrees.
+        """Recomputes a member's own account from its entries, and names what disagrees: balances, lots,
+        holds, counters, reversals, state, times, digests, and where the rows stand. Nothing is settled
+        before, so that what somebody spoilt is not built upon.
 
         Refusals: none but the shared ones.
         """
