@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from kernel import ids
 from kernel.refusals import MemberNotFound, Refusal
@@ -10,6 +11,7 @@ from services.ledger.domain.account import Account, AccountKind, Posting, State
 from services.ledger.domain.commands import Command, Operation
 from services.ledger.domain.decide import check_preconditions, decide
 from services.ledger.domain.fold import Fold
+from services.ledger.domain.moves import share_now
 from services.ledger.domain.refusals import RequestIdReused
 from services.ledger.operations.addressing import Addressing
 from services.ledger.operations.claims import Claims, Outrun
@@ -116,8 +118,18 @@ class Transaction:
             policy = await self._environment.policy(loaded.program, loaded.revision)
             now = loaded.clock or self._now
             self._folds[key] = Fold(loaded.account, policy, now, self._environment.random62)
+        if any(item.plan is not None for item in self._items):
+            self._share_now()
         await self._load_what_commands_need()
         await self._claims.load(connection, ((item.name, item.command) for item in self._items))
+
+    def _share_now(self) -> None:
+        """Have accounts that may change together know the same instant before they are settled."""
+        clocks: dict[datetime | None, list[Fold]] = {}
+        for key, fold in self._folds.items():
+            clocks.setdefault(self._loaded[key].clock, []).append(fold)
+        for folds in clocks.values():
+            share_now(folds)
 
     async def _verify_links(self) -> None:
         """Have every account to which one that is loaded is linked, or raise Outrun."""
