@@ -47,8 +47,12 @@ class Program(Transfers):
         # Every state of an account that commands left, for asking what was known.
         self.past: dict[str, list[tuple[datetime, Account]]] = {}
 
-    def do(self, command: Command) -> Answer:
-        """Applies a command or raises `Refused`; a refused or rehearsed command leaves no trace."""
+    def do(self, command: Command, *, settles: bool = True) -> Answer:
+        """Applies a command or raises `Refused`; a refused or rehearsed command leaves no trace.
+
+        Without `settles` the members are not told yet of what is to be told from now on: within a
+        batch that is done once, at its end.
+        """
         self._check_found(command)
         if known := self._known(command):
             return known
@@ -58,7 +62,7 @@ class Program(Transfers):
             if isinstance(op, TransferPoints):
                 self.find(op.recipient)
         answer = self._apply(working, command)
-        for account in working.values():
+        for account in working.values() if settles else ():
             self._settle(account)
         if not command.validate_only:
             working[command.member].seen[command.request_id] = (command.canonical(), answer)
@@ -66,6 +70,11 @@ class Program(Transfers):
             for member, account in working.items():
                 self.past.setdefault(member, []).append((self.now, account))
         return answer
+
+    def settle(self, member: str) -> None:
+        """Does for a member what is due."""
+        if member in self.accounts:
+            self._settle(self.accounts[member])
 
     def _check_found(self, command: Command) -> None:
         """What names a hold or a posting is not found before anything else is asked."""

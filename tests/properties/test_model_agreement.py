@@ -125,7 +125,9 @@ class Agreement(RuleBasedStateMachine):
             commands.append(data.draw(st.sampled_from(commands)))
         theirs = self.driver.batch(commands)
         for command, their in zip(commands, theirs, strict=True):
-            self.compare(command, their)
+            self.compare(command, their, settles=False)
+        for member in some.MEMBERS:
+            self.model.settle(member)
 
     @rule(data=st.data())
     def advance(self, data: st.DataObject) -> None:
@@ -262,17 +264,17 @@ class Agreement(RuleBasedStateMachine):
                 told.entries.pop()
             assert_same_account(shown, self.model, told)
 
-    def decide(self, command: Command) -> Answer | Refused:
+    def decide(self, command: Command, *, settles: bool) -> Answer | Refused:
         try:
-            return self.model.do(command)
+            return self.model.do(command, settles=settles)
         except Refused as refused:
             return refused
 
-    def compare(self, command: Command, their: Answer | Refused) -> None:
+    def compare(self, command: Command, their: Answer | Refused, *, settles: bool = True) -> None:
         self.touched.add(command.member)
         self.touched |= {op.recipient for op in command.ops if isinstance(op, TransferPoints)}
         self.sent.append(command)
-        ours = self.decide(command)
+        ours = self.decide(command, settles=settles)
         if isinstance(ours, Refused):
             assert isinstance(their, Refused), (ours, their)
             assert_same_refusal(their, ours)
