@@ -14,7 +14,7 @@ from tests.load.loads import GIFT, ORGANIZATION, PROGRAM
 
 BUCKETS = 64
 LOADERS = 2
-PARTS = 8
+PARTS = 16
 """In so many statements a table is filled: none of them may take minutes."""
 
 
