@@ -15,6 +15,7 @@ from services.ledger.domain.verify_places import PlaceVerifier
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.store import directory, verification
 from services.ledger.store.accounts import Key
+from services.ledger.store.checkpoints import be_patient
 from services.ledger.store.verification import Line, StoredAccount, Unreadable
 
 
@@ -54,6 +55,7 @@ async def verify_keys(
         context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
+        await be_patient(connection)
         stored, unreadable = await verification.read_stored(connection, keys)
         works = {key: _Work(key, each, zone) for key, each in stored.items()}
         async for key, line in verification.read_lines(connection, list(stored)):

@@ -7,7 +7,7 @@ from chassis.database import ACQUIRE_TIMEOUT_S
 from services.ledger.domain.verify import FINDINGS_MAX, Finding
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.verify_account import verify_keys
-from services.ledger.store import shards
+from services.ledger.store import links, shards
 from services.ledger.store.accounts import Key
 from services.ledger.store.checkpoints import be_patient
 
@@ -112,5 +112,5 @@ async def _part(
     members: Mapping[Key, str] = {}
     if found:
         async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-            members = await shards.members_of(connection, found)
+            members = await links.members_of(connection, list(found))
     return Part(position, accounts=accounts, entries=entries, disagreeing=found, members=members)

@@ -1,6 +1,6 @@
 """The accounts of a program, bucket by bucket, for what goes through all of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.ledger.store.accounts import Key
@@ -34,13 +34,6 @@ WHERE p.bucket = $1 AND p.program = $2 AND a.program IS DISTINCT FROM p.program
 GROUP BY p.account ORDER BY p.account LIMIT $3
 """
 
-_MEMBERS = """
-SELECT a.bucket, a.id, d.member
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
-JOIN account a ON a.bucket = k.bucket AND a.id = k.id
-JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
-"""
-
 
 async def count_accounts(
     connection: Connection, program: int, buckets: Sequence[int], after: Key
@@ -64,12 +57,3 @@ async def lost_accounts(
     """At most `limit` accounts that are not there, and their first posting in the program."""
     rows = await connection.fetch(_LOST, bucket, program, limit)
     return [((bucket, row[0]), row[1]) for row in rows]
-
-
-async def members_of(connection: Connection, keys: Iterable[Key]) -> Mapping[Key, str]:
-    """Whose accounts these are; those that nobody has any more are left out."""
-    places = list(keys)
-    rows = await connection.fetch(
-        _MEMBERS, [bucket for bucket, _ in places], [account for _, account in places]
-    )
-    return {(row[0], row[1]): row[2] for row in rows}

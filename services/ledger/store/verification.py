@@ -98,16 +98,31 @@ _NOTED = """EXISTS (
     WHERE r.posting_bucket = p.bucket AND r.posting_sequence = p.sequence
 )"""
 
-_ENTRIES = f"""
+_LINES = f"""
 SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS},
     q.account, q.program, q.request_id IS NOT NULL, q.peer_bucket AS back_bucket,
     q.peer_sequence AS back_sequence, q.addressee_bucket AS of_bucket, q.addressee AS of_account,
     CASE WHEN p.addressee IS NULL OR p.request_id IS NULL THEN true ELSE {_NOTED} END
-FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
+"""
+
+_AROUND = """
 LEFT JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
 LEFT JOIN posting q ON q.bucket = p.peer_bucket AND q.sequence = p.peer_sequence
+"""
+
+_ENTRIES = f"""{_LINES}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN entry e ON e.bucket = k.bucket AND e.account = k.account
+{_AROUND}
 ORDER BY e.bucket, e.account, e.sequence
+"""
+
+# Read in the order of the key, so that a very long history is never sorted.
+_ENTRIES_OF_ONE = f"""{_LINES}
+FROM entry e
+{_AROUND}
+WHERE e.bucket = $1 AND e.account = $2
+ORDER BY e.sequence
 """
 
 _Value = TypeVar("_Value")
@@ -195,7 +210,10 @@ async def read_lines(
     connection: Connection, keys: Sequence[Key]
 ) -> AsyncIterator[tuple[Key, Line | Unreadable]]:
     """All entries of accounts, oldest first. Reads a part at a time, so in a transaction."""
-    cursor = connection.cursor(_ENTRIES, *_columns(keys), prefetch=PREFETCH)
+    if len(keys) == 1:
+        cursor = connection.cursor(_ENTRIES_OF_ONE, *keys[0], prefetch=PREFETCH)
+    else:
+        cursor = connection.cursor(_ENTRIES, *_columns(keys), prefetch=PREFETCH)
     async for row in cursor:
         try:
             line: Line | Unreadable = _line(row)
