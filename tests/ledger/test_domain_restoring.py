@@ -145,3 +145,36 @@ def test_a_claim_says_for_which_earning_it_was_met() -> None:
     ]
     assert book.account.lots[1].claim == 20
     book.check()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("between", ["nothing", "spent again"])
+def test_returning_two_purchases_and_giving_back_what_one_bought_gives_nothing(
+    policy: str, between: str
+) -> None:
+    book = Book(**POLICIES[policy])
+    first = book.do("2026-01-01", Earn(100))
+    redeemed = book.do("2026-01-02", Redeem(100))
+    second = book.do("2026-01-03", Earn(100))
+    book.reverse("2026-01-04", first)
+    if between == "spent again" and policy != "own lots only":
+        book.reverse("2026-01-05", redeemed)
+        redeemed = book.do("2026-01-06", Redeem(100))
+    book.reverse("2026-01-07", second)
+    book.reverse("2026-01-08", redeemed)
+
+    assert book.four() == (0, 0, 0, 0)
+    assert sum(sum(days) for days in book.account.counters.values()) == 0
+    book.check()
+
+
+def test_points_that_nobody_returned_are_left_alone() -> None:
+    book = Book(**POLICIES["within balance"])
+    first = book.do("2026-01-01", Earn(100))
+    redeemed = book.do("2026-01-02", Redeem(100))
+    book.do("2026-01-03", Earn(100))
+    book.reverse("2026-01-04", first)
+    book.reverse("2026-01-05", redeemed)
+
+    assert book.four() == (100, 0, 0, 0)
+    book.check()

@@ -99,22 +99,36 @@ class Lots(Book):
         self._expire_returned(account, [lot for lot, _ in pieces], cause)
 
     def _meet_claims(self, account: Account, pieces: list[tuple[Lot, int]], cause: Entry) -> None:
+        left = []
         for lot, points in pieces:
             met = min(lot.claim, points)
-            if met:
-                lot.claim -= met
-                lot.free -= met
-                entry = Entry(
-                    0,
-                    "EARNING_REVERSED",
-                    cause.effective_time,
-                    cause.request_id,
-                    lot.currency,
-                    -met,
-                    draws=((lot.sequence, met),),
-                    related=lot.sequence,
-                )
-                self._enter(account, entry, available=-met)
+            self._meet(account, lot, lot, met, cause)
+            left.append((lot, points - met))
+        # Other points were taken in the place of what comes back now: it is theirs to be taken.
+        for lot, points in left:
+            room = min(points, lot.covered)
+            for other in account.lots:
+                met = min(room, other.claim) if other.currency == lot.currency else 0
+                self._meet(account, lot, other, met, cause)
+                lot.covered -= met
+                room -= met
+
+    def _meet(self, account: Account, lot: Lot, claimed: Lot, met: int, cause: Entry) -> None:
+        if not met:
+            return
+        claimed.claim -= met
+        lot.free -= met
+        entry = Entry(
+            0,
+            "EARNING_REVERSED",
+            cause.effective_time,
+            cause.request_id,
+            lot.currency,
+            -met,
+            draws=((lot.sequence, met),),
+            related=claimed.sequence,
+        )
+        self._enter(account, entry, available=-met)
 
     def _expire_returned(self, account: Account, lots: list[Lot], cause: Entry) -> None:
         """One entry an instant, never before what brought the points."""

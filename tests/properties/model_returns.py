@@ -128,6 +128,7 @@ class Returns(Holds):
         if policy != "OWN_LOTS_ONLY":
             for other, most in self._draw(account, entry.currency, rest):
                 self._take_from(taken, other, most)
+                lot.covered += most
                 rest -= most
         if policy == "ALLOW_DEBT":
             floor, owed = self.settings.debt_floor, self.debt(account, entry.currency) + taken.debt

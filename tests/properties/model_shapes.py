@@ -244,6 +244,7 @@ class Lot:
     expired: int = 0
     # What a reversal could not take: points that come back meet it first.
     claim: int = 0
+    covered: int = 0
     # Where it came with a fixed expiry, or was given a time of grace.
     set_expiry: datetime | None = None
     graced: bool = False

@@ -161,6 +161,9 @@ class Lot:
     expired_change: int = 0
     # Points of a reversed earning that could not be taken: they are met first by what comes back.
     claim: int = 0
+    # Points of other lots that were taken when its own earning was reversed: what comes back to it
+    # in their place meets the claims of other lots.
+    covered: int = 0
     # The instant of expiry that the member was told of.
     noticed_time: datetime | None = None
     # Of a lot that was made pending: what its expiry is found by when it matures early. `FIXED` has

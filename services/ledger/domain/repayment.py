@@ -53,6 +53,38 @@ def meet_claims(fold: Fold, returned: Returned) -> None:
         entry.draws, entry.related = ((lot.sequence, met),), lot.sequence
         fold.name(lot)
         fold.seal(entry)
+    for lot, points in returned:
+        _meet_others(fold, lot, points)
+
+
+def _meet_others(fold: Fold, lot: Lot, points: int) -> None:
+    """What came back to a lot in whose place others were taken meets claims of any lot.
+
+    Otherwise returning two purchases, the second of which paid for the first, and then giving back
+    what was bought with the first, would leave points of neither.
+    """
+    room = min(points, lot.free, lot.covered)
+    if not room:
+        return
+    lots = fold.account.lots
+    for claimed in sorted(lots):
+        other = lots[claimed]
+        met = min(room, other.claim) if other.currency == lot.currency else 0
+        if not met:
+            continue
+        room -= met
+        balance = fold.balance(lot.currency)
+        before = four(balance)
+        fold.take(lot, met)
+        fold.amend(lot, covered=lot.covered - met)
+        fold.amend(other, claim=other.claim - met)
+        balance.available -= met
+        balance.earning_reversed += met
+        fold.count(-1 - lot.currency, other.earn_time, -met)
+        entry = fold.entry(Kind.EARNING_REVERSED, balance, lot.currency, before)
+        entry.draws, entry.related = ((lot.sequence, met),), claimed
+        fold.name(lot)
+        fold.seal(entry)
 
 
 def repay(fold: Fold, currency: int) -> None:

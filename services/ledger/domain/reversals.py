@@ -136,8 +136,11 @@ def _take_from(
     if policy is not ReturnsPolicy.OWN_LOTS_ONLY and left:
         others = fold.draw(currency, min(left, balance.available - available))
         draws.extend(others)
-        available += sum(drawn for _, drawn in others)
-        left -= sum(drawn for _, drawn in others)
+        covered = sum(drawn for _, drawn in others)
+        available += covered
+        left -= covered
+        if lot is not None and covered:
+            fold.amend(lot, covered=lot.covered + covered)
     if policy is ReturnsPolicy.ALLOW_DEBT:
         more = _room(fold, balance.debt + debt, left)
         debt += more

@@ -27,6 +27,7 @@ _LOT_FIELDS = (
     "expired",
     "repaid",
     "claim",
+    "covered",
     "noticed_time",
 )
 

@@ -72,6 +72,7 @@ class BuiltLot:
     expired: int = 0
     repaid: int = 0
     claim: int = 0
+    covered: int = 0
     noticed_time: datetime | None = None
     # Whether its points came from another account, whose entries say what was reversed of them.
     moved: bool = False
@@ -231,10 +232,15 @@ class Rebuilt:
         self._count(-1 - currency, earned, entry.points)
         if lot is None:
             return
+        others = [draw for draw in entry.draws if draw[0] != entry.related]
         if not entry.requested:
-            # What came back to the lot met its claim.
+            # What came back to the lot, or to one that it was taken for, met its claim.
             lot.claim += entry.points
+            for sequence, points in others:
+                if sequence in self.lots:
+                    self.lots[sequence].covered -= points
             return
+        lot.covered += sum(points for _, points in others)
         if not lot.moved:
             self._reverse(entry, entry.requested)
         lot.repaid -= min(lot.repaid, entry.change[3])

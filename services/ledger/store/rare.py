@@ -16,7 +16,7 @@ EntryKey = tuple[int, int, int]
 """(bucket, account, sequence)."""
 
 WHOLE_LOT_COLUMNS = f"""{LOT_COLUMNS}, l.expired, l.repaid, l.claim, l.noticed_time, l.expiry_days,
-    l.expiry_round, l.origin_bucket, l.origin_account, l.origin_sequence"""
+    l.expiry_round, l.origin_bucket, l.origin_account, l.origin_sequence, l.covered"""
 
 _LOTS = f"""
 SELECT {WHOLE_LOT_COLUMNS}
@@ -33,6 +33,10 @@ FROM unnest($6::int[], $7::bigint[], $8::int[], $9::bigint[], $10::bigint[])
 JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
     AND l.origin_bucket = k.origin_bucket AND l.origin_account = k.origin_account
     AND l.origin_sequence = k.origin_sequence
+UNION ALL
+SELECT {WHOLE_LOT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.claim > 0 AND NOT l.open
 """
 
 HOLD_COLUMNS = """h.bucket, h.account, h.sequence, h.posting, h.currency, h.points, h.captured,
@@ -80,25 +84,28 @@ WITH postings AS (
         bucket, account, sequence, id, currency, points, free, held, pending, earn_time,
         mature_time, expire_time, expiry_kind, inactivity_months, open, posting, expired, repaid,
         claim, noticed_time, expiry_days, expiry_round, origin_bucket, origin_account,
-        origin_sequence
+        origin_sequence, covered
     )
     SELECT * FROM unnest(
         $19::int[], $20::bigint[], $21::bigint[], $22::uuid[], $23::smallint[], $24::bigint[],
         $25::bigint[], $26::bigint[], $27::boolean[], $28::timestamptz[], $29::timestamptz[],
         $30::timestamptz[], $31::smallint[], $32::smallint[], $33::boolean[], $34::bigint[],
         $35::bigint[], $36::bigint[], $37::bigint[], $38::timestamptz[], $39::int[],
-        $40::smallint[], $41::int[], $42::bigint[], $43::bigint[]
+        $40::smallint[], $41::int[], $42::bigint[], $43::bigint[],
+        $44::bigint[]
     )
 ), lots AS (
     UPDATE lot l SET
         repaid = k.repaid, claim = k.claim, noticed_time = k.noticed_time,
-        mature_time = k.mature_time, expire_time = k.expire_time, expiry_kind = k.expiry_kind
+        mature_time = k.mature_time, expire_time = k.expire_time, expiry_kind = k.expiry_kind,
+        covered = k.covered
     FROM unnest(
-        $44::int[], $45::bigint[], $46::bigint[], $47::bigint[], $48::bigint[],
-        $49::timestamptz[], $50::timestamptz[], $51::timestamptz[], $52::smallint[]
+        $45::int[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[],
+        $50::timestamptz[], $51::timestamptz[], $52::timestamptz[], $53::smallint[],
+        $54::bigint[]
     ) AS k (
         bucket, account, sequence, repaid, claim, noticed_time, mature_time, expire_time,
-        expiry_kind
+        expiry_kind, covered
     )
     WHERE l.bucket = k.bucket AND l.account = k.account AND l.sequence = k.sequence
 ), holds AS (
@@ -109,9 +116,9 @@ WITH postings AS (
     SELECT k.bucket, k.account, k.sequence, k.posting, k.currency, k.points, k.captured,
         k.lots::bigint[], k.parts::bigint[], k.state, k.create_time, k.expire_time
     FROM unnest(
-        $53::int[], $54::bigint[], $55::bigint[], $56::bigint[], $57::smallint[], $58::bigint[],
-        $59::bigint[], $60::text[], $61::text[], $62::smallint[], $63::timestamptz[],
-        $64::timestamptz[]
+        $55::int[], $56::bigint[], $57::bigint[], $58::bigint[], $59::smallint[], $60::bigint[],
+        $61::bigint[], $62::text[], $63::text[], $64::smallint[], $65::timestamptz[],
+        $66::timestamptz[]
     ) AS k (
         bucket, account, sequence, posting, currency, points, captured, lots, parts, state,
         create_time, expire_time
@@ -120,11 +127,11 @@ WITH postings AS (
         captured = excluded.captured, state = excluded.state
 ), reversals AS (
     INSERT INTO reversal (bucket, account, entry, reversed)
-    SELECT * FROM unnest($65::int[], $66::bigint[], $67::bigint[], $68::bigint[])
+    SELECT * FROM unnest($67::int[], $68::bigint[], $69::bigint[], $70::bigint[])
     ON CONFLICT (bucket, account, entry) DO UPDATE SET reversed = excluded.reversed
 ), accounts AS (
     UPDATE account a SET state = k.state
-    FROM unnest($69::int[], $70::bigint[], $71::smallint[]) AS k (bucket, id, state)
+    FROM unnest($71::int[], $72::bigint[], $73::smallint[]) AS k (bucket, id, state)
     WHERE a.bucket = k.bucket AND a.id = k.id
 )
 INSERT INTO entry (
@@ -141,14 +148,14 @@ SELECT bucket, account, sequence, posting, kind, currency, points, available_cha
     expiry_kind, inactivity_months, digest, related, unrecovered, expired, counterpart_bucket,
     counterpart_account, expiry_days, expiry_round, earn_time
 FROM unnest(
-    $72::int[], $73::bigint[], $74::bigint[], $75::bigint[], $76::smallint[], $77::smallint[],
-    $78::bigint[], $79::bigint[], $80::bigint[], $81::bigint[], $82::bigint[], $83::bigint[],
-    $84::bigint[], $85::bigint[], $86::bigint[], $87::bigint[], $88::timestamptz[],
-    $89::timestamptz[], $90::bigint[], $91::text[], $92::text[], $93::text[], $94::bytea[],
-    $95::smallint[], $96::bigint[], $97::text[], $98::timestamptz[], $99::timestamptz[],
-    $100::smallint[], $101::smallint[], $102::bytea[], $103::bigint[], $104::bigint[],
-    $105::bigint[], $106::int[], $107::bigint[], $108::int[], $109::smallint[],
-    $110::timestamptz[]
+    $74::int[], $75::bigint[], $76::bigint[], $77::bigint[], $78::smallint[], $79::smallint[],
+    $80::bigint[], $81::bigint[], $82::bigint[], $83::bigint[], $84::bigint[], $85::bigint[],
+    $86::bigint[], $87::bigint[], $88::bigint[], $89::bigint[], $90::timestamptz[],
+    $91::timestamptz[], $92::bigint[], $93::text[], $94::text[], $95::text[], $96::bytea[],
+    $97::smallint[], $98::bigint[], $99::text[], $100::timestamptz[], $101::timestamptz[],
+    $102::smallint[], $103::smallint[], $104::bytea[], $105::bigint[], $106::bigint[],
+    $107::bigint[], $108::int[], $109::bigint[], $110::int[], $111::smallint[],
+    $112::timestamptz[]
 ) AS k (
     bucket, account, sequence, posting, kind, currency, points, available_change, pending_change,
     held_change, debt_change, available, pending, held, debt, requested, effective_time,
@@ -166,6 +173,7 @@ def whole_lot_of(row: asyncpg.Record) -> Lot:
     lot.expiry_days, lot.expiry_round = row[19:21]
     if row[21] is not None:
         lot.origin = (row[21], row[22], row[23])
+    lot.covered = row[24]
     lot.whole = True
     return lot
 
@@ -192,7 +200,7 @@ async def load_lots(
     named: Collection[EntryKey] = (),
     origins: Mapping[Key, Collection[EntryKey]] = {},
 ) -> None:
-    """Load whole the open lots of accounts, those named, and those moved in from some origins."""
+    """Load whole the open lots of accounts and those with claims; those named, and moved in."""
     moved = [(*key, *origin) for key, some in origins.items() for origin in some]
     rows = await connection.fetch(
         _LOTS, *columns(list(keys), 2), *columns(list(named), 3), *columns(moved, 5)
@@ -254,8 +262,8 @@ async def save(
     await connection.execute(
         _SAVE,
         *columns([_posting_row(account, posting) for account, posting in own], 18),
-        *columns([row for account in accounts for row in _fresh_lot_rows(account)], 25),
-        *columns([row for account in accounts for row in _lot_rows(account)], 9),
+        *columns([row for account in accounts for row in _fresh_lot_rows(account)], 26),
+        *columns([row for account in accounts for row in _lot_rows(account)], 10),
         *columns([row for account in accounts for row in _hold_rows(account, places)], 12),
         *columns([row for account in accounts for row in _reversal_rows(account)], 4),
         *columns([_state_row(account) for account in accounts if account.changed_state], 3),
@@ -282,7 +290,7 @@ def _fresh_lot_rows(account: Account) -> Iterable[tuple[object, ...]]:
             yield (
                 *fresh_lot_row(account, lot), lot.expired, lot.repaid, lot.claim,
                 lot.noticed_time, lot.expiry_days, lot.expiry_round,
-                *(lot.origin or (None, None, None)),
+                *(lot.origin or (None, None, None)), lot.covered,
             )  # fmt: skip
 
 
@@ -292,7 +300,7 @@ def _lot_rows(account: Account) -> Iterable[tuple[object, ...]]:
         if lot is not None and not lot.fresh:
             yield (
                 account.bucket, account.id, sequence, lot.repaid, lot.claim, lot.noticed_time,
-                lot.mature_time, lot.expire_time, lot.expiry_kind,
+                lot.mature_time, lot.expire_time, lot.expiry_kind, lot.covered,
             )  # fmt: skip
 
 

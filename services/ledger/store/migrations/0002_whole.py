@@ -39,14 +39,16 @@ STATEMENTS = (
     WHERE into_person IS NOT NULL
     """,
     # `expired` and `repaid`: points of the lot that expired, and that repaid debt. `claim`: points
-    # of a reversed earning that could not be taken. `noticed_time`: the expiry that the member was
-    # told of. The terms of expiry are kept while a lot is pending. `origin_*`: the lot that this
-    # one was moved from, by merging, joining or leaving.
+    # of a reversed earning that could not be taken; `covered`: points of other lots that were taken
+    # for it. `noticed_time`: the expiry that the member was told of. The terms of expiry are kept
+    # while a lot is pending. `origin_*`: the lot that this one was moved from, by merging, joining
+    # or leaving.
     """
     ALTER TABLE lot
         ADD COLUMN expired bigint NOT NULL DEFAULT 0 CHECK (expired >= 0),
         ADD COLUMN repaid bigint NOT NULL DEFAULT 0 CHECK (repaid >= 0),
         ADD COLUMN claim bigint NOT NULL DEFAULT 0 CHECK (claim >= 0),
+        ADD COLUMN covered bigint NOT NULL DEFAULT 0 CHECK (covered >= 0),
         ADD COLUMN noticed_time timestamptz,
         ADD COLUMN expiry_days integer,
         ADD COLUMN expiry_round smallint,
@@ -54,6 +56,7 @@ STATEMENTS = (
         ADD COLUMN origin_account bigint,
         ADD COLUMN origin_sequence bigint
     """,
+    "CREATE INDEX lot_claim ON lot (bucket, account) WHERE claim > 0",
     """
     CREATE INDEX lot_origin ON lot (bucket, account, origin_bucket, origin_account, origin_sequence)
     WHERE origin_account IS NOT NULL
