@@ -129,6 +129,32 @@ async def test_a_merge_races_with_postings_of_both(cluster: Cluster) -> None:
             await books.verify(old, new)
 
 
+async def test_merges_into_each_other(cluster: Cluster) -> None:
+    """Of two at once, one is done."""
+    async with many(cluster, fresh()) as books:
+        await books.furnish()
+
+        def merge(member: str, into: str, at: int) -> Any:
+            request = group_pb2.MergeMembersRequest(
+                program="p", member=member, into=into, request_id="merge"
+            )
+            return reason_of(books.callers[at].accounts("MergeMembers", request))
+
+        for number in range(4):
+            pair = (f"a{number}", f"b{number}")
+            for member in pair:
+                await books.earn(0, member, 100, "first")
+
+            reasons = await asyncio.gather(merge(*pair, 0), merge(*pair[::-1], 1))
+
+            assert sorted(reasons) == ["MEMBER_MERGED", "OK"]
+            remaining = pair[reasons.index("MEMBER_MERGED")]
+            for member in pair:
+                account = await books.account(member)
+                assert (account.member, account.balances[0].available) == (remaining, 200)
+            await books.verify(*pair)
+
+
 @pytest.mark.parametrize("on_leave", ["FORFEIT_TO_GROUP", "TAKE_SHARE"])
 async def test_joining_and_leaving_race_with_earnings(cluster: Cluster, on_leave: str) -> None:
     """Each earning lands in exactly one account: the one that was the member's just then."""
