@@ -35,7 +35,7 @@ def _lot(lot: Lot) -> tuple[Any, ...]:
     return (
         lot.sequence, lot.currency, lot.points, lot.free, lot.held, lot.pending, lot.earn_time,
         lot.mature_time, lot.expire_time, lot.expiry_kind, lot.inactivity_months, lot.expired,
-        lot.repaid, lot.claim, lot.noticed_time,
+        lot.repaid, lot.claim, lot.covered, lot.noticed_time,
     )  # fmt: skip
 
 

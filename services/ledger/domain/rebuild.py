@@ -100,6 +100,7 @@ class Rebuilder:
             record_time=beginning,
         )
         self._zone = zone
+        self._moved: set[int] = set()
 
     def read(self, entry: Entry, posting: Posting | None) -> None:
         """Take in the next entry and its posting; None where the posting is missing."""
@@ -151,6 +152,8 @@ class Rebuilder:
 
     def _make_lot(self, entry: Entry, currency: int) -> None:
         kind = entry.expiry_kind or ExpiryKind.NONE
+        if entry.earn_time is not None:
+            self._moved.add(entry.sequence)
         self.account.lots[entry.sequence] = Lot(
             sequence=entry.sequence,
             id=_NIL,
@@ -172,15 +175,20 @@ class Rebuilder:
 
     def _reverse(self, entry: Entry, currency: int) -> None:
         """Give back to the counter, and to the lot what the reversal says of it."""
-        lot = self.account.lots.get(entry.related or 0)
-        earned = entry.effective_time if lot is None else lot.earn_time
+        lots = self.account.lots
+        lot = lots.get(entry.related or 0)
+        earned = entry.earn_time or (entry.effective_time if lot is None else lot.earn_time)
         self._count(-1 - currency, earned, entry.points)
         if lot is None:
             return
+        others = [draw for draw in entry.draws if draw[0] != entry.related]
         if not entry.requested:
-            # Points that came back met the claim.
+            # Points that came back to the lot, or to one that it was taken for, met the claim.
             lot.claim += entry.points
+            for sequence, points in others:
+                lots[sequence].covered -= points
             return
+        lot.covered += sum(points for _, points in others)
         lot.claim += entry.unrecovered or 0
         lot.expired -= entry.expired or 0
         lot.repaid -= min(lot.repaid, entry.change[3])
@@ -199,10 +207,11 @@ class Rebuilder:
         """How much of an entry was reversed so far, whatever could be taken."""
         reversed_ = {
             Kind.EARNING_REVERSED: entry.requested,
-            Kind.REDEMPTION_RESTORED: entry.requested,
+            Kind.REDEMPTION_RESTORED: entry.points,
             Kind.COUNT_REVERSED: abs(entry.counter_change or 0),
         }.get(entry.kind)
-        if reversed_ and entry.related is not None:
+        # Of points that came from another account that one says what was reversed.
+        if reversed_ and entry.related is not None and entry.related not in self._moved:
             place = (self.account.bucket, self.account.id, entry.related)
             self.account.reversed[place] = self.account.reversed.get(place, 0) + reversed_
 
