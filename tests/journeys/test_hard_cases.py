@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.journeys.program_kit import created
+from tests.journeys.program_kit import Answer, Program, created
 
 
 async def test_a_merge_enrols_where_only_the_old_member_was(http: httpx.AsyncClient) -> None:
@@ -34,3 +34,23 @@ async def test_what_was_known_has_no_maturity_of_what_was_taken_back(
     known = (await program.get("ada", **{"asOf.recordTime": "2026-01-09T00:00:00Z"})).ok
 
     assert known == told
+
+
+async def test_points_of_other_scales_do_not_add_up_to_a_redemption(
+    http: httpx.AsyncClient,
+) -> None:
+    across = {"acrossPrograms": "PROPORTIONAL"}
+    whole = await created(http, "scale-0", redemption=across)
+    settings = {"program": {"autoEnrol": True}, "redemption": across}
+    body = {"program": "scale-2", "currency": {"scale": 2}, "settings": settings}
+    _ = Answer(await http.post("/v1/programs", json=body)).ok
+    cents = Program(http, "scale-2")
+    for program in (whole, cents):
+        await program.earn("hard-scales", 100)
+    named = await whole.do("hard-scales", "redeemAcrossPrograms", points=150, programs=["scale-2"])
+    unnamed = await whole.do("hard-scales", "redeemAcrossPrograms", points=150)
+    enough = await whole.do("hard-scales", "redeemAcrossPrograms", points=100)
+
+    assert named.refusal == ("INVALID_FIELD", {"field": "programs"})
+    assert unnamed.refusal[1] == {"available": "100", "required": "150", "shortfall": "50"}
+    assert [part["program"] for part in enough.ok["parts"]] == ["scale-0"]

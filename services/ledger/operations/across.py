@@ -43,19 +43,26 @@ class AcrossPlan(Plan):
         operation = command.operations[0]
         assert isinstance(operation, RedeemAcross)
         first = Source(self.program, party.fold, party.addressed)
-        clock = parties.loaded[key_of(party.fold)].clock
+        clock, scale = parties.loaded[key_of(party.fold)].clock, _scale(party)
         others: list[Source] = []
         for name, program in self.programs.items():
             other = parties.require(name) if operation.programs else parties.find(name)
             if other is None:
                 continue
-            if parties.loaded[key_of(other.fold)].clock == clock:
+            same_clock = parties.loaded[key_of(other.fold)].clock == clock
+            if same_clock and _scale(other) == scale:
                 others.append(Source(program, other.fold, other.addressed))
             elif operation.programs:
-                raise InvalidField(FieldViolation("programs", "live by other clocks"))
+                other_than = "have points of other scales" if same_clock else "live by other clocks"
+                raise InvalidField(FieldViolation("programs", other_than))
         for source in (first, *others):
             parties.settle(source.fold)
         return redeem_across(first, others, command, operation)
+
+
+def _scale(party: Party) -> int:
+    """What a point of the program's default currency is a decimal fraction of."""
+    return party.fold.policy.currency("").scale
 
 
 async def redeem_across_programs(

@@ -1649,7 +1649,8 @@ class RedeemAcrossProgramsRequest(_message.Message):
     @_builtins.property
     def programs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Optional. Which programs take part; the one addressed always does. At most 20. Default: all in
-        which the member has an account and which allow it.
+        which the member has an account and which allow it. Their default currencies have one scale, and
+        they live by one clock.
         """
 
     def __init__(
