@@ -25,9 +25,9 @@ LAST = {
 
 @pytest.mark.timeout(180)
 def test_a_run_measures_a_load_and_baselines_that_write_the_same_rows_and_ends_all() -> None:
-    outcome = Outcome({}, 200, 1.0, 1)
+    outcome = Outcome({}, 200, 1.5, 1)
     with Stage(members=200, generators=1) as stage:
-        bench = Bench(stage, 0.5, 0.2, outcome, (*SQL_ONES, "batch", "earn", "earn half", "echo"))
+        bench = Bench(stage, 1.5, 0.2, outcome, (*SQL_ONES, "batch", "earn", "earn half", "echo"))
         bench.choose_clients(0)
         before = stored(stage)
         bench.round()
