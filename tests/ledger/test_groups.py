@@ -215,3 +215,21 @@ async def test_a_merged_member_belongs_where_the_other_does(ledger: LedgerUnderT
     assert await contributed(ledger) == {"ada": 115}
     assert await group.check() == (114, 0, 0, 0)
     await ada.verified("ada", "bob")
+
+
+async def test_what_was_taken_along_and_brought_back_is_reversed_in_the_group(
+    ledger: LedgerUnderTest,
+) -> None:
+    ada, bob, group = await family(ledger)
+    await bob.join("family")
+    await ada.join("family")
+    earned = await ada.earn(40)
+    await ada.leave("family", on_leave=Rules.TAKE_SHARE)
+    await ada.join("family")
+
+    first = await ada.reverse(earned.posting.posting, points=7)
+    rest = await ada.reverse(earned.posting.posting)
+
+    assert (first.reversed, first.unrecovered, rest.reversed, rest.unrecovered) == (7, 0, 33, 0)
+    assert await group.check() == (110, 0, 0, 0)
+    await ada.verified("ada", "bob")

@@ -94,7 +94,7 @@ class Verifier:
             self._compare_lot(sequence, stored_lots.get(sequence))
         for sequence in sorted({*rebuilt.holds, *account.holds}):
             self._compare_hold(sequence, account.holds.get(sequence))
-        self._compare_reversed(account)
+        self._compare_reversed(account, stored_lots)
         for key in sorted({*rebuilt.counters, *counters}):
             counter, month = key
             self._check(
@@ -137,14 +137,20 @@ class Verifier:
         for name in _HOLD_FIELDS:
             self._check(row, name, getattr(expected, name), getattr(stored, name))
 
-    def _compare_reversed(self, account: Account) -> None:
+    def _compare_reversed(self, account: Account, lots: Mapping[int, Lot]) -> None:
+        expected = dict(self._rebuilt.reversed)
+        for sequence, points in self._rebuilt.reversed_of_moved.items():
+            # What was moved away and came back is reversed as what it was at first.
+            origin = lots[sequence].origin if sequence in lots else None
+            if origin is not None and origin[:2] == self._key:
+                expected[origin[2]] = expected.get(origin[2], 0) + points
         stored = {
             sequence: points
             for (*key, sequence), points in account.reversed.items()
             if tuple(key) == self._key
         }
-        for sequence in sorted({*self._rebuilt.reversed, *stored}):
-            follows, here = self._rebuilt.reversed.get(sequence, 0), stored.get(sequence, 0)
+        for sequence in sorted({*expected, *stored}):
+            follows, here = expected.get(sequence, 0), stored.get(sequence, 0)
             # An account that was linked to another one may have had more reversed there.
             if here < follows or not self._rebuilt.linked:
                 self._check(f"reversal {sequence}", "reversed", follows, here)

@@ -100,6 +100,8 @@ class Rebuilt:
         self.counters: dict[tuple[int, int], list[int]] = {}
         self.holds: dict[int, BuiltHold] = {}
         self.reversed: dict[int, int] = {}
+        # Of lots that came from another account, by lot: their origins say of which entry it was.
+        self.reversed_of_moved: dict[int, int] = {}
         self.linked = False
         self._zone = zone
         self._complain = complain
@@ -241,7 +243,10 @@ class Rebuilt:
                     self.lots[sequence].covered -= points
             return
         lot.covered += sum(points for _, points in others)
-        if not lot.moved:
+        if lot.moved and entry.related is not None:
+            moved = self.reversed_of_moved
+            moved[entry.related] = moved.get(entry.related, 0) + entry.requested
+        else:
             self._reverse(entry, entry.requested)
         lot.repaid -= min(lot.repaid, entry.change[3])
         lot.expired -= entry.expired or 0
