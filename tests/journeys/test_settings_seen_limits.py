@@ -196,6 +196,12 @@ async def test_more_programs_and_bulk_updates_are_switched_on(suite: Suite) -> N
         assert off.refusal == ("SETTING_OFF", {"setting": "bulk_updates"})
         assert [each["program"] for each in on.ok["results"]] == ["first", "box"]
         assert await _numbers(first, second) == [7, 10]
+        # What the member has in all of them, at one look.
+        accounts = Answer(await http.get("/v1/members/ada/accounts")).ok["accounts"]
+        assert [(each["program"], each["balances"][0]["available"]) for each in accounts] == [
+            ("first", "7"),
+            ("second", "10"),
+        ]
 
 
 async def _numbers(*programs: Program) -> list[int]:
