@@ -110,7 +110,10 @@ BUGS = (
     ),
     Bug(
         "the stream's heads are not locked",
-        (Change(SAVE, "ORDER BY bucket FOR NO KEY UPDATE", "ORDER BY bucket"),),
+        (
+            Change(SAVE, "ORDER BY bucket FOR NO KEY UPDATE", "ORDER BY bucket"),
+            Change(ACCOUNTS, "ORDER BY bucket FOR NO KEY UPDATE", "ORDER BY bucket"),
+        ),
         "crowded",
     ),
     Bug(
