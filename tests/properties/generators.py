@@ -122,6 +122,7 @@ def reconfigured(draw: st.DrawFn, settings: Settings) -> Settings:
         start=None,
         end=None,
         redeem_until=None,
+        # Who is told ahead by another number of days is found by a job, at its own pace.
         notice_days=settings.notice_days,
     )
 

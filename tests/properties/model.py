@@ -58,9 +58,6 @@ class Program(Transfers):
             return known
         before = self.accounts.get(command.member)
         working = {command.member: before.copy() if before else self._newcomer(command)}
-        for op in command.ops:
-            if isinstance(op, TransferPoints):
-                self.find(op.recipient)
         answer = self._apply(working, command)
         for account in working.values() if settles else ():
             self._settle(account)
@@ -138,6 +135,9 @@ class Program(Transfers):
     def _check(self, account: Account, command: Command, effective: datetime) -> None:
         """What is asked of every command, in this order."""
         self._check_preconditions(account, command)
+        for op in command.ops:
+            if isinstance(op, TransferPoints):
+                self.find(op.recipient)
         if effective > self.now:
             raise Refused("EFFECTIVE_TIME_IN_FUTURE")
         if not command.ops and account.entries:

@@ -144,9 +144,9 @@ class Holds(Lots):
         for lot in pending:
             self._activate_lot(account, lot, entry)
         for currency in sorted({lot.currency for lot in pending}):
-            self._expire_returned(account, pending, replace(entry, currency=currency))
-        for currency in sorted({lot.currency for lot in pending}):
             self._repay(account, currency, entry.effective_time, entry.request_id)
+        for currency in sorted({lot.currency for lot in pending}):
+            self._expire_returned(account, pending, replace(entry, currency=currency))
 
     def _activate_lot(self, account: Account, lot: Lot, cause: Entry) -> None:
         lot.pending, lot.mature_time = False, self.now

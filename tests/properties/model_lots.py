@@ -94,8 +94,9 @@ class Lots(Book):
     # Coming back
 
     def _come_back(self, account: Account, pieces: list[tuple[Lot, int]], cause: Entry) -> None:
-        """What `cause` gave back to lots meets their claims, and dies where its time has passed."""
+        """What `cause` gave back to lots meets claims, pays debt, and dies if its time has passed."""
         self._meet_claims(account, pieces, cause)
+        self._repay(account, cause.currency, cause.effective_time, cause.request_id)
         self._expire_returned(account, [lot for lot, _ in pieces], cause)
 
     def _meet_claims(self, account: Account, pieces: list[tuple[Lot, int]], cause: Entry) -> None:
@@ -142,15 +143,20 @@ class Lots(Book):
             self._expire_lots(account, together, entry)
 
     def _repay(self, account: Account, currency: str, effective: datetime, request_id: str) -> None:
-        """Debt and available points are never both there."""
-        repaid = min(self.debt(account, currency), self._spendable(account, currency))
+        """Debt and available points are never both there; what is about to die pays, too."""
+        free = [lot for lot in self._in_spending_order(account, currency) if not lot.pending]
+        repaid = min(self.debt(account, currency), sum(lot.free for lot in free))
         if not repaid:
             return
         entry = Entry(0, "DEBT_REPAID", effective, request_id, currency)
-        for lot, points in self._draw(account, currency, repaid):
-            lot.free -= points
-            lot.repaid += points
-            entry.draws += ((lot.sequence, points),)
+        left = repaid
+        for lot in free:
+            points = min(lot.free, left)
+            if points:
+                left -= points
+                lot.free -= points
+                lot.repaid += points
+                entry.draws += ((lot.sequence, points),)
         self._enter(account, entry, available=-repaid, debt=-repaid)
 
     # Time
@@ -186,8 +192,8 @@ class Lots(Book):
                     pieces = self._give_back(account, entry, hold.sequence, hold.draws)
                     self._meet_claims(account, pieces, entry)
             for currency in self.settings.currencies:
-                self._expire(account, currency, instant)
                 self._repay(account, currency, instant, "")
+                self._expire(account, currency, instant)
             self._notice(account, instant)
         return instant is not None
 
