@@ -94,7 +94,7 @@ class Lots(Book):
     # Coming back
 
     def _come_back(self, account: Account, pieces: list[tuple[Lot, int]], cause: Entry) -> None:
-        """What `cause` gave back to lots meets claims, pays debt, and dies if its time has passed."""
+        """What came back to lots meets claims, pays debt, and dies if its time has passed."""
         self._meet_claims(account, pieces, cause)
         self._repay(account, cause.currency, cause.effective_time, cause.request_id)
         self._expire_returned(account, [lot for lot, _ in pieces], cause)

@@ -1,4 +1,4 @@
-"""Points that become available: they meet claims, expire, and repay debt, in this order."""
+"""Points that become available: they meet claims, repay debt, and expire, in this order."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,12 +12,14 @@ Returned = Sequence[tuple[Lot, int]]
 """Lots and how many points came back to the free part of each."""
 
 
-def came_back(fold: Fold, returned: Returned, *, repays: bool = True) -> None:
-    """Points were put back into lots by a command: claims first, then expiry, then debt.
+def came_back(fold: Fold, returned: Returned) -> None:
+    """Points were put back into lots by a command: claims first, then debt, then expiry.
 
-    Without `repays` the caller repays debt itself, when it has done everything.
+    What comes back too late to be spent still pays what is owed: debt is a claim of its own.
     """
     meet_claims(fold, returned)
+    for currency in sorted({lot.currency for lot, _ in returned}):
+        repay(fold, currency)
     assert fold.posting is not None
     dead: dict[datetime, list[Lot]] = {}
     for lot, _ in returned:
@@ -28,8 +30,6 @@ def came_back(fold: Fold, returned: Returned, *, repays: bool = True) -> None:
             fold.due_at(notice_time(fold, lot) or instant)
     for instant in sorted(dead):
         expire_lots(fold, dead[instant], instant)
-    for currency in sorted({lot.currency for lot, _ in returned}) if repays else ():
-        repay(fold, currency)
 
 
 def meet_claims(fold: Fold, returned: Returned) -> None:

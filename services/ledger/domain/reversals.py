@@ -220,7 +220,7 @@ def _restore(fold: Fold, operation: Reverse, original: Entry, points: int) -> No
         for lot, _ in late:
             fold.amend(lot, expiry_kind=ExpiryKind.FIXED, expire_time=until)
         _put_back(fold, operation, original, late, grace=True)
-    came_back(fold, returned, repays=False)
+    came_back(fold, returned)
 
 
 def _last_drawn(original: Entry, before: int, points: int) -> list[tuple[int, int]]:

@@ -1,8 +1,8 @@
 """What time alone changes: pending lots mature, holds lapse, lots expire, members are told ahead.
 
 `settle` runs before every command and every read, so that the book is true at the instant whether
-or not a job has run. At one instant lots mature, then holds lapse, then lots expire, then debt is
-repaid, then notice is given.
+or not a job has run. At one instant lots mature, then holds lapse, then debt is repaid, then lots
+expire, then notice is given.
 """
 
 from dataclasses import dataclass, field
@@ -38,8 +38,8 @@ def settle(fold: Fold) -> list[Posting]:
             lapse(fold, hold)
         dead = due.expired.get(instant, ())
         for currency in sorted(fold.account.balances):
-            expire_lots(fold, [lot for lot in dead if lot.currency == currency], instant)
             repay(fold, currency)
+            expire_lots(fold, [lot for lot in dead if lot.currency == currency], instant)
         notices.give(fold, due.noticed.get(instant, ()))
         # What was due may have been taken meanwhile: by a claim, or to repay debt.
         if posting.entries:
