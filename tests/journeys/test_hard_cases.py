@@ -54,3 +54,14 @@ async def test_points_of_other_scales_do_not_add_up_to_a_redemption(
     assert named.refusal == ("INVALID_FIELD", {"field": "programs"})
     assert unnamed.refusal[1] == {"available": "100", "required": "150", "shortfall": "50"}
     assert [part["program"] for part in enough.ok["parts"]] == ["scale-0"]
+
+
+async def test_one_instant_is_asked_for_in_one_of_the_two_times(http: httpx.AsyncClient) -> None:
+    program = await created(http, "two-times", start="2026-01-01T00:00:00Z")
+    await program.earn("ada", 1)
+    instant = "2026-01-01T00:00:00Z"
+    one = await program.get("ada", **{"asOf.recordTime": instant})
+    both = await program.get("ada", **{"asOf.recordTime": instant, "asOf.effective_time": instant})
+
+    assert one.status == 200
+    assert both.refusal == ("INVALID_FIELD", {"field": "asOf.effective_time"})

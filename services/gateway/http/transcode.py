@@ -127,6 +127,7 @@ def _read_query(route: Route, query: bytes, message: Message) -> None:
     except ValueError:
         _refuse("query", "is not readable: percent-encoded UTF-8 of at most 2,200 parameters")
     seen: set[tuple[str, ...]] = set()
+    chosen: dict[tuple[str, ...], str] = {}
     for name, value in pairs:
         path = query_path(route, name)
         if path is None:
@@ -135,6 +136,12 @@ def _read_query(route: Route, query: bytes, message: Message) -> None:
         if key in seen and not path[-1].is_repeated:
             _refuse(name, "is given twice")
         seen.add(key)
+        for place, field in enumerate(path):
+            choice = field.containing_oneof
+            if choice is not None:
+                other = chosen.setdefault((*key[:place], choice.name), field.name)
+                if other != field.name:
+                    _refuse(name, f"and {other} exclude each other")
         target = message
         for field in path[:-1]:
             target = getattr(target, field.name)
