@@ -225,7 +225,7 @@ def assert_stream_tells_all(ledger: Ledger, program: str, postings: dict[str, st
     seen: dict[int, list[int]] = defaultdict(list)
     told: list[str] = []
     stream = ledger.ledger.WatchChanges(
-        ledger_pb2.WatchChangesRequest(), metadata=ledger.metadata, timeout=30
+        ledger_pb2.WatchChangesRequest(), metadata=ledger.metadata, timeout=60 + len(postings) / 100
     )
     for response in stream:
         for change in response.changes:
