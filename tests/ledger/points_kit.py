@@ -64,7 +64,7 @@ class Points:
             program_pb2.AdvanceClockRequest(program=self.program, time=moment(self.now))
         )
 
-    def common(self, request_id: str = "") -> dict[str, str]:
+    def common(self, request_id: str = "") -> dict[str, Any]:
         """What every request of a writing method says."""
         request_id = request_id or f"r{next(_numbers)}"
         return {"program": self.program, "member": self.member, "request_id": request_id}

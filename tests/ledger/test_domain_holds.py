@@ -176,7 +176,7 @@ def test_an_account_wakes_for_a_hold_and_for_what_comes_back() -> None:
 Step = Callable[[Book], Any]
 REFUSED: dict[str, tuple[dict[str, Any], Step, str, dict[str, str]]] = {
     "a hold while points are owed": (
-        {}, lambda book: (_owe(book, 5), book.hold("2026-01-02", 1)), "IN_DEBT", {"debt": "5"},
+        {}, lambda book: _owe(book, 5).hold("2026-01-02", 1), "IN_DEBT", {"debt": "5"},
     ),
     "a hold below the minimum balance": (
         {"minimum_balance": 200, "step": 7}, lambda book: book.hold("2026-01-02", 8),
@@ -229,11 +229,12 @@ REFUSED: dict[str, tuple[dict[str, Any], Step, str, dict[str, str]]] = {
 }  # fmt: skip
 
 
-def _owe(book: Book, points: int) -> None:
+def _owe(book: Book, points: int) -> Book:
     earned = book.postings[-1]
     book.do("2026-01-01", Redeem(100))
     book.policy = Book(returns_policy=ReturnsPolicy.ALLOW_DEBT).policy
     book.reverse("2026-01-01", earned, points)
+    return book
 
 
 def _twice(book: Book, first: Callable[..., Any], second: Callable[..., Any]) -> None:
