@@ -118,7 +118,7 @@ async def test_who_forfeits_leaves_with_nothing(ledger: LedgerUnderTest) -> None
     await ada.verified("ada", "bob", "family")
 
 
-async def test_debt_comes_along_and_is_repaid(ledger: LedgerUnderTest) -> None:
+async def test_who_owes_points_repays_them_before_bringing_any(ledger: LedgerUnderTest) -> None:
     ada = Party(ledger)
     await ada.begin(
         **ON, returns=program_pb2.ReturnsSettings(policy=program_pb2.ReturnsSettings.ALLOW_DEBT)
@@ -130,10 +130,13 @@ async def test_debt_comes_along_and_is_repaid(ledger: LedgerUnderTest) -> None:
     group = ada.named("family")
     await group.earn(50)
 
-    await ada.join("family")
+    refused = await refusal(ada.join("family"))
 
-    assert await group.check() == (20, 0, 0, 0)
-    assert await ada.named("ada").available(own=True) == 0
+    assert (refused.reason, refused.metadata) == ("IN_DEBT", {"debt": "30"})
+    assert await group.check() == (50, 0, 0, 0)
+    await ada.earn(31)
+    await ada.join("family")
+    assert await group.check() == (51, 0, 0, 0)
     await ada.verified("ada")
 
 

@@ -9,7 +9,6 @@ from services.ledger.domain.config import ProgramConfig
 from services.ledger.domain.decide import opened
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave
-from services.ledger.domain.merging import move_debt
 from services.ledger.domain.moves import (
     Draws,
     all_or_nothing,
@@ -23,6 +22,7 @@ from services.ledger.domain.moves import (
 )
 from services.ledger.domain.permissions import Addressed
 from services.ledger.domain.refusals import (
+    InDebt,
     MemberInGroup,
     MemberNotInGroup,
     SettingOff,
@@ -46,7 +46,7 @@ def join(
 
     `group_now` is the group that it belongs to.
     Refusals: those of any command, SETTING_OFF, MEMBER_IN_GROUP, INVALID_FIELD, HOLD_OPEN,
-    POINTS_OVERFLOW.
+    IN_DEBT, POINTS_OVERFLOW.
     """
     operation = command.operations[0]
     assert isinstance(operation, AddGroupMember)
@@ -63,6 +63,7 @@ def join(
     brings = rules.pooling and (operation.on_join or rules.on_join) is OnJoin.BRING
     if brings:
         check_holds([own])
+        _check_debt(own)
     came = side_posting(group, posting, Addressed(key_of(own), account.member))
     posting.peer = came
     brought: list[int] = []
@@ -71,7 +72,6 @@ def join(
         for currency in sorted(account.balances) if brings else ():
             draws = _all(own, currency)
             move_points(own, group, currency, draws)
-            move_debt(own, group, currency, key_of(group), key_of(own))
             brought.extend([0] * (currency - len(brought)))
             brought.append(sum(points for _, points in draws))
         if brings:
@@ -120,6 +120,13 @@ def move_points(giver: Fold, taker: Fold, currency: int, draws: Draws) -> None:
             fold.posting.names[key_of(other)] = other.account.member
         give_away(giver, Kind.MOVED_OUT, currency, draws, to)
         receive(taker, Kind.MOVED_IN, giver, draws, by)
+
+
+def _check_debt(own: Fold) -> None:
+    """Who brings points brings no debt: it would stay with the group when its debtor leaves."""
+    for currency in sorted(own.account.balances):
+        if own.account.balances[currency].debt:
+            raise InDebt(own.account.balances[currency].debt)
 
 
 def _link(own: Fold, group: Fold, kind: Kind) -> None:

@@ -304,7 +304,8 @@ class AccountServiceServicer:
         Idempotent by `request_id`, like every writing method of `LedgerService`.
         Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
         SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
-        or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+        or the member is a group), HOLD_OPEN and IN_DEBT (where points come along),
+        POINTS_OVERFLOW.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -152,7 +152,8 @@ class AccountServiceStub:
     Idempotent by `request_id`, like every writing method of `LedgerService`.
     Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
     SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
-    or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+    or the member is a group), HOLD_OPEN and IN_DEBT (where points come along),
+    POINTS_OVERFLOW.
     """
     RemoveGroupMember: _grpc.UnaryUnaryMultiCallable[_group_pb2.RemoveGroupMemberRequest, _group_pb2.RemoveGroupMemberResponse]
     """Takes a member out of its group. What it earns lands in its own account again.
@@ -290,7 +291,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     Idempotent by `request_id`, like every writing method of `LedgerService`.
     Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
     SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
-    or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+    or the member is a group), HOLD_OPEN and IN_DEBT (where points come along),
+    POINTS_OVERFLOW.
     """
     RemoveGroupMember: _aio.UnaryUnaryMultiCallable[_group_pb2.RemoveGroupMemberRequest, _group_pb2.RemoveGroupMemberResponse]  # type: ignore[assignment]
     """Takes a member out of its group. What it earns lands in its own account again.
@@ -515,7 +517,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent by `request_id`, like every writing method of `LedgerService`.
         Refusals: MEMBER_NOT_FOUND, REQUEST_ID_REUSED, GROUP_NOT_FOUND, MEMBER_FROZEN (of either),
         SETTING_OFF (`groups.enabled`, `fleets.enabled`), MEMBER_IN_GROUP, INVALID_FIELD (no such role,
-        or the member is a group), HOLD_OPEN (where points come along), POINTS_OVERFLOW.
+        or the member is a group), HOLD_OPEN and IN_DEBT (where points come along),
+        POINTS_OVERFLOW.
         """
 
     @_abc_1.abstractmethod
