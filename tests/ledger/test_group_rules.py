@@ -27,7 +27,7 @@ async def test_a_role_permits(ledger: LedgerUnderTest) -> None:
     assert (given.received.member, given.received.account_member) == ("bob", "family")
     assert given.received.entries[0].attributed_member == "bob"
     assert await group.check() == (104, 0, 0, 0)
-    post = ledger_pb2.PostRequest(**bob.common())  # type: ignore[arg-type]  # a test's short way
+    post = ledger_pb2.PostRequest(**bob.common())
     post.operations.add().earn.points = 1
     post.operations.add().redeem.points = 1
     assert (await refusal(ledger.points.Post(post))).reason == "PERMISSION_MISSING"
