@@ -192,7 +192,13 @@ class _Lane:
             self._awake.clear()
             await self._wait()
             return
-        await gathered(lambda: len(self._queue), BATCH_MAX, self._crowd, self._arrivals)
+        await gathered(
+            lambda: len(self._queue),
+            BATCH_MAX,
+            lambda: self._callers,
+            self._crowd,
+            self._arrivals,
+        )
         self._crowd, self._callers = self._callers, 0
         batch = self._take()
         if batch:

@@ -38,7 +38,8 @@ class Reader:
     async def _run(self) -> None:
         try:
             while self._queue:
-                await gathered(lambda: len(self._queue), KEYS_MAX, self._crowd, self._arrivals)
+                waiting = self._queue.__len__
+                await gathered(waiting, KEYS_MAX, waiting, self._crowd, self._arrivals)
                 batch = self._take()
                 self._crowd = len(batch)
                 await self._answer(batch)
