@@ -58,33 +58,49 @@ def meet_claims(fold: Fold, returned: Returned) -> None:
 
 
 def _meet_others(fold: Fold, lot: Lot, points: int) -> None:
-    """What came back to a lot in whose place others were taken meets claims of any lot.
+    """What came back to a lot meets claims of other lots, where it stands for what they claim.
 
-    Otherwise returning two purchases, the second of which paid for the first, and then giving back
-    what was bought with the first, would leave points of neither.
+    Lots of one earning may be several, after a merge or where somebody joined or left a group: what
+    comes back to one of them meets the claims of all. And what comes back to a lot in whose place
+    others were taken meets claims of any lot: otherwise returning two purchases, of which one paid
+    for the other, and then giving back what the other bought, would leave points of neither.
     """
-    room = min(points, lot.free, lot.covered)
-    if not room:
-        return
     lots = fold.account.lots
-    for claimed in sorted(lots):
-        other = lots[claimed]
-        met = min(room, other.claim) if other.currency == lot.currency else 0
-        if not met:
-            continue
-        room -= met
-        balance = fold.balance(lot.currency)
-        before = four(balance)
-        fold.take(lot, met)
-        fold.amend(lot, covered=lot.covered - met)
-        fold.amend(other, claim=other.claim - met)
-        balance.available -= met
-        balance.earning_reversed += met
-        fold.count(-1 - lot.currency, other.earn_time, -met)
-        entry = fold.entry(Kind.EARNING_REVERSED, balance, lot.currency, before)
-        entry.draws, entry.related = ((lot.sequence, met),), claimed
-        fold.name(lot)
-        fold.seal(entry)
+    claimed = [
+        lots[sequence]
+        for sequence in sorted(lots)
+        if lots[sequence].claim
+        and lots[sequence].currency == lot.currency
+        and sequence != lot.sequence
+    ]
+    for other in claimed:
+        if _root(fold, other) == _root(fold, lot):
+            points -= _meet(fold, lot, other, min(points, lot.free, other.claim))
+    for other in claimed:
+        points -= _meet(fold, lot, other, min(points, lot.free, lot.covered, other.claim))
+
+
+def _meet(fold: Fold, lot: Lot, other: Lot, met: int) -> int:
+    if not met:
+        return 0
+    balance = fold.balance(lot.currency)
+    before = four(balance)
+    fold.take(lot, met)
+    fold.amend(lot, covered=lot.covered - min(lot.covered, met))
+    fold.amend(other, claim=other.claim - met)
+    balance.available -= met
+    balance.earning_reversed += met
+    fold.count(-1 - lot.currency, other.earn_time, -met)
+    entry = fold.entry(Kind.EARNING_REVERSED, balance, lot.currency, before)
+    entry.draws, entry.related = ((lot.sequence, met),), other.sequence
+    fold.name(lot)
+    fold.seal(entry)
+    return met
+
+
+def _root(fold: Fold, lot: Lot) -> tuple[int, int, int]:
+    """The lot that an earning made, wherever points of it are now."""
+    return lot.origin or (fold.account.bucket, fold.account.id, lot.sequence)
 
 
 def repay(fold: Fold, currency: int) -> None:

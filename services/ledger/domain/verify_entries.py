@@ -239,8 +239,8 @@ class Rebuilt:
             # What came back to the lot, or to one that it was taken for, met its claim.
             lot.claim += entry.points
             for sequence, points in others:
-                if sequence in self.lots:
-                    self.lots[sequence].covered -= points
+                if (other := self.lots.get(sequence)) is not None:
+                    other.covered -= min(other.covered, points)
             return
         lot.covered += sum(points for _, points in others)
         if lot.moved and entry.related is not None:
