@@ -236,3 +236,20 @@ async def test_what_was_taken_along_and_brought_back_is_reversed_in_the_group(
     assert (first.reversed, first.unrecovered, rest.reversed, rest.unrecovered) == (7, 0, 33, 0)
     assert await group.check() == (110, 0, 0, 0)
     await ada.verified("ada", "bob")
+
+
+async def test_a_merged_member_joins_and_leaves_as_the_other(ledger: LedgerUnderTest) -> None:
+    ada, bob, group = await family(ledger)
+    await bob.merge("ada")
+
+    joined = await bob.join("family", request_id="j")
+    again = await bob.join("family", request_id="j")
+    left = await bob.leave("family", request_id="l", on_leave=Rules.TAKE_SHARE)
+
+    assert (joined.posting.member, joined.posting.account_member) == ("bob", "ada")
+    assert again.replayed
+    assert (again.posting, again.received) == (joined.posting, joined.received)
+    assert (await bob.leave("family", request_id="l", on_leave=Rules.TAKE_SHARE)).replayed
+    assert left.account.balances[0].available == 110
+    assert await group.check() == (0, 0, 0, 0)
+    await ada.verified("ada", "bob")

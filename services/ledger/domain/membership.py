@@ -40,11 +40,16 @@ def check_kind(config: ProgramConfig, kind: AccountKind) -> None:
 
 
 def join(
-    own: Fold, group: Fold, rules: GroupRules, command: Command, group_now: str
+    own: Fold,
+    group: Fold,
+    rules: GroupRules,
+    command: Command,
+    group_now: str,
+    addressed: Addressed | None = None,
 ) -> tuple[Postings, list[int]]:
     """Let a member join a group; both are settled. Also what it brought, by currency number.
 
-    `group_now` is the group that it belongs to.
+    `group_now` is the group that it belongs to, `addressed` who was merged into it and is meant.
     Refusals: those of any command, SETTING_OFF, MEMBER_IN_GROUP, INVALID_FIELD, HOLD_OPEN,
     IN_DEBT, POINTS_OVERFLOW.
     """
@@ -52,7 +57,7 @@ def join(
     assert isinstance(operation, AddGroupMember)
     account = own.account
     share_now((own, group))
-    posting = opened(own, command, None, [(group.account, None)])
+    posting = opened(own, command, addressed, [(group.account, None)])
     check_kind(own.policy.config, group.account.kind)
     if account.link is not None:
         raise MemberInGroup(account.member, group_now)
@@ -87,6 +92,7 @@ def leave(
     rules: GroupRules,
     command: Command,
     share: Mapping[int, tuple[int, int]],
+    addressed: Addressed | None = None,
 ) -> Postings:
     """Let a member leave its group; both are settled.
 
@@ -97,7 +103,7 @@ def leave(
     assert isinstance(operation, RemoveGroupMember)
     account = own.account
     share_now((own, group))
-    posting = opened(own, command, None, [(group.account, None)])
+    posting = opened(own, command, addressed, [(group.account, None)])
     if account.link is None or account.link_to != key_of(group):
         raise MemberNotInGroup(account.member, group.account.member)
     takes = rules.pooling and (operation.on_leave or rules.on_leave) is OnLeave.TAKE_SHARE

@@ -129,7 +129,9 @@ class JoinPlan(_MemberPlan):
         operation = command.operations[0]
         assert isinstance(operation, AddGroupMember)
         own, group, pool = self._found(party, parties)
-        postings, self._brought = join(own, group, pool.rules, command, self._group_now)
+        postings, self._brought = join(
+            own, group, pool.rules, command, self._group_now, party.addressed
+        )
         self._role = operation.role or pool.rules.default_role()
         self._time, self._entry = own.now, postings[0][1].first_entry
         return postings
@@ -166,7 +168,7 @@ class LeavePlan(_MemberPlan):
         own, group, pool = self._found(party, parties)
         self._took = (operation.on_leave or pool.rules.on_leave) is OnLeave.TAKE_SHARE
         self._time = own.now
-        return leave(own, group, pool.rules, command, self._shares)
+        return leave(own, group, pool.rules, command, self._shares, party.addressed)
 
     async def save(self, connection: Connection) -> None:
         """End the stay, and unlink the account."""
