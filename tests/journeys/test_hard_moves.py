@@ -165,3 +165,24 @@ async def test_a_members_token_reaches_nobody_else(http: httpx.AsyncClient) -> N
     assert [each.status_code for each in seen] == [200] * len(mine)
     assert [each.status_code for each in others] == [403] * 4
     assert (named.status_code, spent.status_code) == (400, 403)
+
+
+async def test_a_redemption_of_before_a_merge_comes_back_and_adds_up(
+    http: httpx.AsyncClient,
+) -> None:
+    program = await created(http, "spent-merge", redemption={"reversal": True})
+    old, new = "spent-old", "spent-new"
+    bought = await program.earn(old, 100)
+    await program.earn(old, 50)
+    await program.earn(new, 1)
+    spent = await program.redeem(old, 100)
+    # Nothing of it is left, so that others are taken in its place.
+    await program.reverse(bought.id, points=30)
+    _ = (await program.do(old, "merge", into=new)).ok
+    await program.reverse(spent.id)
+
+    assert await program.numbers(new) == (121, 0, 0, 0)
+    assert await program.verified(new) is True
+    assert (await program.reverse(bought.id)).ok["unrecovered"] == "0"
+    assert await program.numbers(new) == (51, 0, 0, 0)
+    assert await program.verified(new) is True

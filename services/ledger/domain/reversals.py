@@ -272,8 +272,9 @@ def _remake(fold: Fold, operation: Reverse, original: Entry, sequence: int, poin
     before = four(balance)
     lot = replace(
         source, sequence=fold.account.sequence + 1, id=fold.new_id(), points=points, free=points,
-        held=0, pending=False, expired=0, expired_change=0, repaid=0, noticed_time=None, fresh=True,
+        held=0, pending=False, expired=0, expired_change=0, repaid=0, covered=0, noticed_time=None,
         claim=_claim_of(fold, operation, source, points), origin=(*operation.account, sequence),
+        fresh=True,
     )  # fmt: skip
     fold.put_lot(lot)
     balance.available += points
