@@ -74,6 +74,7 @@ JOIN account a ON a.program = p.key
 WHERE d.name_bucket = $1 AND d.organization = $2 AND d.member = $3
 """
 
+
 @dataclass(frozen=True, slots=True)
 class Through:
     """What is known of a linked account besides its row.
