@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dloyalty/common/v1/clock.proto\x12\x11loyalty.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"t\n\x0e\x43\x61tchUpRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12\x30\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"I\n\x0f\x43\x61tchUpResponse\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\"E\n\x11GetNextDueRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\">\n\x12GetNextDueResponse\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xbb\x01\n\x0c\x43lockService\x12P\n\x07\x43\x61tchUp\x12!.loyalty.common.v1.CatchUpRequest\x1a\".loyalty.common.v1.CatchUpResponse\x12Y\n\nGetNextDue\x12$.loyalty.common.v1.GetNextDueRequest\x1a%.loyalty.common.v1.GetNextDueResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dloyalty/common/v1/clock.proto\x12\x11loyalty.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x0e\x43\x61tchUpRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\x12I\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x1f\xbaH\x1c\xb2\x01\x16\x1a\x07\x08\x80\x95\x90\xb8\xba\x06\x32\x0b\x08\x80\x83\xd6\xe2\xf7\xff\xff\xff\xff\x01\xc8\x01\x01\"I\n\x0f\x43\x61tchUpResponse\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\"E\n\x11GetNextDueRequest\x12\x30\n\x07program\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9._~-]{1,128}$\">\n\x12GetNextDueResponse\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xbb\x01\n\x0c\x43lockService\x12P\n\x07\x43\x61tchUp\x12!.loyalty.common.v1.CatchUpRequest\x1a\".loyalty.common.v1.CatchUpResponse\x12Y\n\nGetNextDue\x12$.loyalty.common.v1.GetNextDueRequest\x1a%.loyalty.common.v1.GetNextDueResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATCHUPREQUEST'].fields_by_name['program']._loaded_options = None
   _globals['_CATCHUPREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
   _globals['_CATCHUPREQUEST'].fields_by_name['time']._loaded_options = None
-  _globals['_CATCHUPREQUEST'].fields_by_name['time']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CATCHUPREQUEST'].fields_by_name['time']._serialized_options = b'\272H\034\262\001\026\032\007\010\200\225\220\270\272\0062\013\010\200\203\326\342\367\377\377\377\377\001\310\001\001'
   _globals['_GETNEXTDUEREQUEST'].fields_by_name['program']._loaded_options = None
   _globals['_GETNEXTDUEREQUEST'].fields_by_name['program']._serialized_options = b'\272H\034r\0322\030^[A-Za-z0-9._~-]{1,128}$'
-  _globals['_CATCHUPREQUEST']._serialized_start=114
-  _globals['_CATCHUPREQUEST']._serialized_end=230
-  _globals['_CATCHUPRESPONSE']._serialized_start=232
-  _globals['_CATCHUPRESPONSE']._serialized_end=305
-  _globals['_GETNEXTDUEREQUEST']._serialized_start=307
-  _globals['_GETNEXTDUEREQUEST']._serialized_end=376
-  _globals['_GETNEXTDUERESPONSE']._serialized_start=378
-  _globals['_GETNEXTDUERESPONSE']._serialized_end=440
-  _globals['_CLOCKSERVICE']._serialized_start=443
-  _globals['_CLOCKSERVICE']._serialized_end=630
+  _globals['_CATCHUPREQUEST']._serialized_start=115
+  _globals['_CATCHUPREQUEST']._serialized_end=256
+  _globals['_CATCHUPRESPONSE']._serialized_start=258
+  _globals['_CATCHUPRESPONSE']._serialized_end=331
+  _globals['_GETNEXTDUEREQUEST']._serialized_start=333
+  _globals['_GETNEXTDUEREQUEST']._serialized_end=402
+  _globals['_GETNEXTDUERESPONSE']._serialized_start=404
+  _globals['_GETNEXTDUERESPONSE']._serialized_end=466
+  _globals['_CLOCKSERVICE']._serialized_start=469
+  _globals['_CLOCKSERVICE']._serialized_end=656
 # @@protoc_insertion_point(module_scope)
