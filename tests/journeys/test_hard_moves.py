@@ -186,3 +186,23 @@ async def test_a_redemption_of_before_a_merge_comes_back_and_adds_up(
     assert (await program.reverse(bought.id)).ok["unrecovered"] == "0"
     assert await program.numbers(new) == (51, 0, 0, 0)
     assert await program.verified(new) is True
+
+
+async def test_whatever_is_returned_and_given_back_no_points_appear(
+    http: httpx.AsyncClient,
+) -> None:
+    program = await created(http, "nothing-appears", redemption={"reversal": True})
+    first = await program.earn("ada", 20)
+    held = await program.hold("ada", 20)
+    second = await program.earn("ada", 10)
+    third = await program.earn("ada", 4)
+    spent = await program.redeem("ada", 4)
+    # The first is returned at the cost of the others; what was held of it then pays for the second.
+    for bought in (first, second):
+        await program.reverse(bought.id)
+    await program.end_hold(held, "release")
+    await program.reverse(third.id)
+    await program.reverse(spent.id)
+
+    assert await program.numbers("ada") == (0, 0, 0, 0)
+    assert await program.verified("ada") is True

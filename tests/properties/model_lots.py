@@ -112,6 +112,7 @@ class Lots(Book):
                 met = min(room, other.claim) if other.currency == lot.currency else 0
                 self._meet(account, lot, other, met, cause)
                 lot.covered -= met
+                other.covered += met
                 room -= met
 
     def _meet(self, account: Account, lot: Lot, claimed: Lot, met: int, cause: Entry) -> None:

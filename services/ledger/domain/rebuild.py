@@ -186,7 +186,9 @@ class Rebuilder:
             # Points that came back to the lot, or to one that it was taken for, met the claim.
             lot.claim += entry.points
             for sequence, points in others:
-                lots[sequence].covered -= min(lots[sequence].covered, points)
+                cover = min(lots[sequence].covered, points)
+                lots[sequence].covered -= cover
+                lot.covered += cover
             return
         lot.covered += sum(points for _, points in others)
         lot.claim += entry.unrecovered or 0

@@ -86,8 +86,10 @@ def _meet(fold: Fold, lot: Lot, other: Lot, met: int) -> int:
     balance = fold.balance(lot.currency)
     before = four(balance)
     fold.take(lot, met)
-    fold.amend(lot, covered=lot.covered - min(lot.covered, met))
-    fold.amend(other, claim=other.claim - met)
+    # What comes back to the other lot later stands for what this one stood for.
+    cover = min(lot.covered, met)
+    fold.amend(lot, covered=lot.covered - cover)
+    fold.amend(other, claim=other.claim - met, covered=other.covered + cover)
     balance.available -= met
     balance.earning_reversed += met
     fold.count(-1 - lot.currency, other.earn_time, -met)

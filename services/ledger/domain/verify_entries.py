@@ -240,7 +240,9 @@ class Rebuilt:
             lot.claim += entry.points
             for sequence, points in others:
                 if (other := self.lots.get(sequence)) is not None:
-                    other.covered -= min(other.covered, points)
+                    cover = min(other.covered, points)
+                    other.covered -= cover
+                    lot.covered += cover
             return
         lot.covered += sum(points for _, points in others)
         if lot.moved and entry.related is not None:
