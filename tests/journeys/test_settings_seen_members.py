@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.journeys.program_kit import Answer, Program, created
+from tests.journeys.suite_kit import until
 
 JANUARY = "2026-01-01T00:00:00Z"
 ON: dict[str, Any] = {"enabled": True}
@@ -125,7 +126,6 @@ async def test_points_tiers_and_permissions_are_shared(
     refused = await program.redeem(driver, 10)
     spent = await program.redeem(owner, 30)
     own = (await program.get(driver, own=True)).ok
-    memberships = [(await program.get(m, "membership")).ok for m in (owner, driver, crew)]
     lines = (await program.get(crew, "statement", attributedMember=driver)).ok["lines"]
 
     assert off.refusal == ("SETTING_OFF", {"setting": f"{setting}.enabled"})
@@ -137,8 +137,13 @@ async def test_points_tiers_and_permissions_are_shared(
         assert await program.numbers(member) == (90, 0, 0, 0)
     assert (own["member"], own["group"]) == (driver, crew)
     assert [each["available"] for each in own["balances"]] == ["0"]
+
+    async def risen() -> bool:
+        found = [(await program.get(m, "membership")).ok for m in (owner, driver, crew)]
+        return [each["tier"]["tier"] for each in found] == ["silver"] * 3
+
     # Neither of them has spent enough alone.
-    assert [each["tier"]["tier"] for each in memberships] == ["silver"] * 3
+    await until(risen)
     assert [(each["kind"], each["points"]) for each in lines] == [
         ("MOVED_IN", "60"),
         ("COUNTED", "0"),
