@@ -16,9 +16,7 @@ from services.ledger.store.tables import Database, Transaction
 class Settler(Protocol):
     """Does what is due, under the accounts' locks."""
 
-    async def settle(
-        self, accounts: Sequence[tuple[int, int]], /, *, again: bool = False
-    ) -> None:
+    async def settle(self, accounts: Sequence[tuple[int, int]], /, *, again: bool = False) -> None:
         """Settle accounts, (bucket, account), of one program to its now; answers when committed.
 
         With `again` also those of which nothing is known to be due.
