@@ -280,3 +280,26 @@ async def test_a_merged_member_gives_receives_and_holds_as_the_other(
     assert own.fields == ("recipient",)
     assert await new.check() == (99, 0, 0, 0)
     await old.verified("old", "new", "bob")
+
+
+async def test_a_return_of_what_was_spent_before_the_merge_stays_a_claim(
+    ledger: LedgerUnderTest,
+) -> None:
+    returns = program_pb2.ReturnsSettings(policy=program_pb2.ReturnsSettings.OWN_LOTS_ONLY)
+    redemption = program_pb2.RedemptionSettings(reversal=True)
+    old, _ = await two(ledger, returns=returns, redemption=redemption)
+    earned = await old.earn(20)
+    spent = await old.redeem(120)
+    await old.merge("new")
+
+    returned = await old.reverse(earned.posting.posting, points=15)
+    again = await old.reverse(earned.posting.posting)
+    back = await old.reverse(spent.posting.posting, points=17)
+
+    assert [(each.reversed, each.unrecovered) for each in (returned, again)] == [(0, 15), (0, 5)]
+    assert back.reversed == 17
+    # Of the 120 that come back, 20 were earned by the purchase that was returned.
+    assert await old.available() == 5
+    await old.reverse(spent.posting.posting)
+    assert await old.available() == 105
+    await old.verified("old", "new")

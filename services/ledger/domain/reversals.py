@@ -157,6 +157,9 @@ def _take_from(
     else:
         # Nothing of it is in this account; the day on which it was earned is said here.
         entry.earn_time = original.effective_time
+        if left:
+            # There is no lot to claim from before something comes back: `_claim_of` looks here.
+            fold.reverse((*operation.account, -original.sequence), -left)
     for sequence, _ in draws:
         fold.name(fold.account.lots[sequence])
     fold.seal(entry)
@@ -293,7 +296,8 @@ def _remake(fold: Fold, operation: Reverse, original: Entry, sequence: int, poin
 def _claim_of(fold: Fold, operation: Reverse, source: Lot, points: int) -> int:
     """What of a claim, which stayed in the other account, such points meet here.
 
-    How much of it was met here is kept with the reversals, under the negative of the lot.
+    How much of it was met here is kept with the reversals, under the negative of the lot; below 0
+    is what was claimed here when nothing of the lot was.
     """
     place = (*operation.account, -source.sequence)
     claim = min(points, source.claim - fold.account.reversed.get(place, 0))

@@ -151,7 +151,7 @@ def _note_reversal(
     origins.setdefault(key, set()).update(places)
     entries.update({(*operation.account, entry.sequence): key for entry in operation.entries})
     # How much of a claim on a lot of another account was met in this one.
-    entries.update({(*operation.account, -lot): key for lot in operation.lots})
+    entries.update({(*operation.account, -lot): key for lot in lots})
 
 
 async def _load_holds(
