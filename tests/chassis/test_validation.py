@@ -20,8 +20,9 @@ def post(*operations: ledger_pb2.Operation, **changes: object) -> ledger_pb2.Pos
     return ledger_pb2.PostRequest(operations=operations, **fields)  # type: ignore[arg-type]
 
 
-def clock(seconds: int) -> clock_pb2.CatchUpRequest:
-    return clock_pb2.CatchUpRequest(program="p", time=Timestamp(seconds=seconds))
+def page(seconds: int) -> Message:
+    """A message with a time that no rule of its own bounds."""
+    return ledger_pb2.WatchChangesResponse(current_time=Timestamp(seconds=seconds))
 
 
 GIVE = ledger_pb2.Operation(earn=ledger_pb2.EarnOperation(points=1))
@@ -51,10 +52,10 @@ CASES: dict[str, tuple[Message, list[str]]] = {
         ledger_pb2.BatchPostRequest(program="p", requests=[post(GIVE, NUL_REASON)]),
         ["requests[0].operations[1].adjust.reason"],
     ),
-    "the first time": (clock(TIME_SECONDS_MIN), []),
-    "the last time": (clock(TIME_SECONDS_MAX), []),
-    "before the first": (clock(TIME_SECONDS_MIN - 1), ["time"]),
-    "after the last": (clock(TIME_SECONDS_MAX + 1), ["time"]),
+    "the first time": (page(TIME_SECONDS_MIN), []),
+    "the last time": (page(TIME_SECONDS_MAX), []),
+    "before the first": (page(TIME_SECONDS_MIN - 1), ["current_time"]),
+    "after the last": (page(TIME_SECONDS_MAX + 1), ["current_time"]),
     "after the last, deep within": (post(LATE_MATURE), ["operations[0].earn.mature_time"]),
     "no time at all": (earn(effective_time=Timestamp(seconds=-(2**63))), ["effective_time"]),
     "negative nanoseconds": (earn(effective_time=Timestamp(nanos=-1)), ["effective_time"]),
