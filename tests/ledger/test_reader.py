@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.ledger.operations.reader import READERS, Reader
-from services.ledger.store import accounts
+from services.ledger.operations.reader import READERS, Finder, Reader
+from services.ledger.store import accounts, directory
 from services.ledger.store.accounts import Key
+from services.ledger.store.directory import Found, Name
 
 
 class _Pool:
@@ -79,3 +80,23 @@ async def test_who_asks_again_at_once_is_read_again(monkeypatch: pytest.MonkeyPa
             answer: Any = await reader.read([(0, number)])
 
             assert answer == {(0, number): (0, number)}
+
+
+async def test_members_looked_up_together_share_statements(monkeypatch: pytest.MonkeyPatch) -> None:
+    statements: list[list[Name]] = []
+
+    async def find(connection: None, names: list[Name]) -> Found:
+        statements.append(list(names))
+        await asyncio.sleep(0.01)
+        return Found({name: (0, int(name.member)) for name in names}, {}, {})
+
+    monkeypatch.setattr(directory, "find", find)
+    finder = Finder(_Pool())  # type: ignore[arg-type]
+    names = [Name(0, "acme", str(number), 1) for number in range(100)]
+
+    answers = await asyncio.gather(*(finder.read([name]) for name in names))
+
+    assert [answer.keys[name][1] for answer, name in zip(answers, names, strict=True)] == list(
+        range(100)
+    )
+    assert len(statements) <= READERS

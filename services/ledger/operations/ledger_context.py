@@ -6,7 +6,7 @@ from functools import cached_property
 from chassis.bell import Bell
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.lanes import Lanes
-from services.ledger.operations.reader import Reader
+from services.ledger.operations.reader import Finder, Reader
 from services.ledger.store.directory import Name
 from services.ledger.store.programs import Pool
 
@@ -24,6 +24,11 @@ class LedgerContext:
     def reader(self) -> Reader:
         """Reads accounts for all calls of the process."""
         return Reader(self.reads)
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Looks up members for all calls of the process."""
+        return Finder(self.reads)
 
     async def name(self, organization: str, program: str, member: str) -> Name:
         """The member's name in the directory, or PROGRAM_NOT_FOUND."""

@@ -17,7 +17,6 @@ from services.ledger.domain.refusals import CounterNotFound
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import AccountView, view_of
 from services.ledger.store import accounts as account_rows
-from services.ledger.store import directory
 from services.ledger.store import links as links_rows
 from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.directory import Name
@@ -154,12 +153,12 @@ async def addresses(context: LedgerContext, names: Sequence[Name]) -> dict[Name,
         else:
             known[name] = key
     if unknown:
-        async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-            found = await directory.find(connection, unknown)
-        for name, key in found.keys.items():
-            context.environment.addresses.remember(name, key)
+        found = await context.finder.read(unknown)
+        for name in unknown:
+            if name in found.keys:
+                known[name] = found.keys[name]
+                context.environment.addresses.remember(name, found.keys[name])
         context.environment.addresses.learn(found)
-        known.update(found.keys)
     return known
 
 

@@ -1,34 +1,48 @@
-"""Reads of accounts that arrive while a statement runs share the next one."""
+"""Reads that arrive while a statement runs share the next one."""
 
 import asyncio
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from chassis.database import ACQUIRE_TIMEOUT_S
 from services.ledger.operations.gathering import Arrivals, gathered
 from services.ledger.store import accounts as account_rows
+from services.ledger.store import directory
 from services.ledger.store.accounts import Key, Loaded
-from services.ledger.store.programs import Pool
+from services.ledger.store.directory import Found, Name
+from services.ledger.store.programs import Connection, Pool
 
 READERS = 2
 KEYS_MAX = 500
 
-_Waiting = tuple[Sequence[Key], "asyncio.Future[dict[Key, Loaded]]"]
+
+class _Ordered(Protocol):
+    def __lt__(self, other: Any, /) -> bool: ...
 
 
-class Reader:
-    """Reads accounts' rows with their balances; what it answers is shared and not to be changed."""
+_Asked = TypeVar("_Asked", bound=_Ordered)
+_Answer = TypeVar("_Answer")
+
+
+class _SharedReads(Generic[_Asked, _Answer]):
+    """One kind of read for all calls of the process; what is answered is not to be changed."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[tuple[Sequence[_Asked], asyncio.Future[_Answer]]] = deque()
         self._arrivals = Arrivals()
         self._crowd = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def read(self, keys: Sequence[Key]) -> dict[Key, Loaded]:
-        """Accounts as of one instant after the call; more than those asked for may be in it."""
-        future: asyncio.Future[dict[Key, Loaded]] = asyncio.get_running_loop().create_future()
+    @abstractmethod
+    async def _load(self, connection: Connection, asked: Sequence[_Asked]) -> _Answer:
+        """Read what was asked for, each once and in order."""
+
+    async def read(self, keys: Sequence[_Asked]) -> _Answer:
+        """What is as of one instant after the call; more than was asked for may be in it."""
+        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((keys, future))
         self._arrivals.count += 1
         if len(self._tasks) < READERS:
@@ -49,13 +63,15 @@ class Reader:
             assert task is not None
             self._tasks.discard(task)
 
-    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+    async def _answer(
+        self, batch: Sequence[tuple[Sequence[_Asked], asyncio.Future[_Answer]]]
+    ) -> None:
         if not batch:
             return
         try:
             wanted = {key for keys, _ in batch for key in keys}
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                loaded = await account_rows.read_whole(connection, sorted(wanted))
+                loaded = await self._load(connection, sorted(wanted))
         except Exception as fault:  # noqa: BLE001 - each caller is told
             for _, future in batch:
                 if not future.done():
@@ -65,8 +81,8 @@ class Reader:
             if not future.done():
                 future.set_result(loaded)
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _take(self) -> list[tuple[Sequence[_Asked], asyncio.Future[_Answer]]]:
+        batch: list[tuple[Sequence[_Asked], asyncio.Future[_Answer]]] = []
         keys = 0
         while self._queue and keys < KEYS_MAX:
             waiting = self._queue.popleft()
@@ -74,3 +90,17 @@ class Reader:
                 batch.append(waiting)
                 keys += len(waiting[0])
         return batch
+
+
+class Reader(_SharedReads[Key, dict[Key, Loaded]]):
+    """Reads accounts' rows with their balances."""
+
+    async def _load(self, connection: Connection, asked: Sequence[Key]) -> dict[Key, Loaded]:
+        return await account_rows.read_whole(connection, asked)
+
+
+class Finder(_SharedReads[Name, Found]):
+    """Looks up where members' accounts are."""
+
+    async def _load(self, connection: Connection, asked: Sequence[Name]) -> Found:
+        return await directory.find(connection, asked)
