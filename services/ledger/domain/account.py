@@ -325,6 +325,11 @@ class Account:
         """The account where its member's commands land, if it is another one."""
         return None if self.link is Link.GROUPED else self.link_to
 
+    @property
+    def key(self) -> AccountKey:
+        """Which account it is."""
+        return self.bucket, self.id
+
     def balance(self, currency: int) -> Balance:
         """The holding of a currency, made empty where there is none."""
         balance = self.balances.get(currency)

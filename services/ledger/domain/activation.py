@@ -30,7 +30,7 @@ def _chosen(fold: Fold, operation: ActivatePending) -> Sequence[Lot]:
     if operation.posting:
         if operation.given is None:
             raise PostingNotFound(operation.posting)
-        own, first, last = (fold.account.bucket, fold.account.id), *operation.given[1:]
+        own, first, last = fold.account.key, *operation.given[1:]
         here = operation.given[0] == own
         pending = [
             lot

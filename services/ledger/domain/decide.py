@@ -28,6 +28,7 @@ from services.ledger.domain.fold import Fold
 from services.ledger.domain.freezing import freeze, unfreeze
 from services.ledger.domain.opening import import_member, write_off
 from services.ledger.domain.permissions import Addressed, check_permission
+from services.ledger.domain.postings import begin_posting
 from services.ledger.domain.refusals import (
     CounterChanged,
     CounterNotFound,
@@ -112,24 +113,15 @@ def opened(
     if addressed is not None:
         for operation in command.operations:
             check_permission(addressed, operation)
-    posting = Posting(
+    return begin_posting(
+        fold,
+        effective_time,
         request_id=command.request_id,
         digest=command.digest,
-        version=account.version + 1,
-        effective_time=effective_time,
-        record_time=fold.now,
-        revision=fold.policy.revision,
         actor=command.actor,
         reference=command.reference,
-        first_entry=account.sequence + 1,
-        bucket=account.bucket,
-        member=account.member,
+        addressed=addressed,
     )
-    if addressed is not None:
-        posting.member, posting.account_member = addressed.member, account.member
-        posting.addressee = addressed.key
-    fold.open_posting(posting)
-    return posting
 
 
 def _enrol(fold: Fold, command: Command) -> None:

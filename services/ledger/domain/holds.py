@@ -98,7 +98,7 @@ def lapse(fold: Fold, hold: Hold) -> None:
 
 
 def _open(fold: Fold, operation: CaptureHold | ReleaseHold) -> Hold:
-    if operation.account != (fold.account.bucket, fold.account.id):
+    if operation.account != fold.account.key:
         # Accounts are joined without holds, so it was closed in the account that it was in.
         raise HoldClosed(operation.id, operation.state.name)
     hold = fold.account.holds[operation.hold]

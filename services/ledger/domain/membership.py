@@ -15,7 +15,6 @@ from services.ledger.domain.moves import (
     applied,
     check_holds,
     give_away,
-    key_of,
     receive,
     share_now,
     side_posting,
@@ -69,7 +68,7 @@ def join(
     if brings:
         check_holds([own])
         _check_debt(own)
-    came = side_posting(group, posting, Addressed(key_of(own), account.member))
+    came = side_posting(group, posting, Addressed(own.account.key, account.member))
     posting.peer = came
     brought: list[int] = []
     with all_or_nothing((own, group)):
@@ -82,7 +81,7 @@ def join(
         if brings:
             account.next_due_time = None
     account.link = Link.POOLED if rules.pooling else Link.GROUPED
-    account.link_to = key_of(group)
+    account.link_to = group.account.key
     return applied([(own, posting), (group, came)]), brought
 
 
@@ -104,10 +103,10 @@ def leave(
     account = own.account
     share_now((own, group))
     posting = opened(own, command, addressed, [(group.account, None)])
-    if account.link is None or account.link_to != key_of(group):
+    if account.link is None or account.link_to != group.account.key:
         raise MemberNotInGroup(account.member, group.account.member)
     takes = rules.pooling and (operation.on_leave or rules.on_leave) is OnLeave.TAKE_SHARE
-    given = side_posting(group, posting, Addressed(key_of(own), account.member))
+    given = side_posting(group, posting, Addressed(own.account.key, account.member))
     posting.peer = given
     with all_or_nothing((own, group)):
         _link(own, group, Kind.UNLINKED)
@@ -120,10 +119,10 @@ def leave(
 def move_points(giver: Fold, taker: Fold, currency: int, draws: Draws) -> None:
     """Move points of lots to another account, with their dates."""
     if draws:
-        to, by = key_of(taker), key_of(giver)
+        to, by = taker.account.key, giver.account.key
         for fold, other in ((giver, taker), (taker, giver)):
             assert fold.posting is not None
-            fold.posting.names[key_of(other)] = other.account.member
+            fold.posting.names[other.account.key] = other.account.member
         give_away(giver, Kind.MOVED_OUT, currency, draws, to)
         receive(taker, Kind.MOVED_IN, giver, draws, by)
 
@@ -138,8 +137,8 @@ def _check_debt(own: Fold) -> None:
 def _link(own: Fold, group: Fold, kind: Kind) -> None:
     assert own.posting is not None
     entry = own.entry(kind, None, None, (0, 0, 0, 0))
-    entry.counterpart = key_of(group)
-    own.posting.names[key_of(group)] = group.account.member
+    entry.counterpart = group.account.key
+    own.posting.names[group.account.key] = group.account.member
     own.seal(entry)
 
 

@@ -16,7 +16,6 @@ from services.ledger.domain.moves import (
     applied,
     check_holds,
     give_away,
-    key_of,
     receive,
     share_now,
     side_posting,
@@ -61,7 +60,7 @@ def merge(
             _merge(pair, reason)
             postings.extend((fold, fold.posting) for fold in (pair.old, pair.new) if fold.posting)
     for pair in pairs:
-        pair.old.account.link, pair.old.account.link_to = Link.MERGED, key_of(pair.new)
+        pair.old.account.link, pair.old.account.link_to = Link.MERGED, pair.new.account.key
         pair.old.account.next_due_time = None
         pair.new.account.enrolled = True
     return applied(postings)
@@ -69,7 +68,7 @@ def merge(
 
 def _merge(pair: Pair, reason: str | None) -> None:
     old, new = pair.old, pair.new
-    to, by = key_of(new), key_of(old)
+    to, by = new.account.key, old.account.key
     assert old.posting is not None
     assert new.posting is not None
     old.posting.names[to], new.posting.names[by] = new.account.member, old.account.member

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from kernel import ids
 from services.ledger.domain.account import AccountKey, HoldState, Kind, Lot, Posting
 from services.ledger.domain.config import POINTS_MAX, ExpiryKind
 from services.ledger.domain.fold import Fold, four
 from services.ledger.domain.permissions import Addressed
+from services.ledger.domain.postings import begin_posting
 from services.ledger.domain.refusals import HoldOpen, PointsOverflow
 from services.ledger.domain.settle import come_in
 
@@ -57,33 +57,16 @@ def applied(postings: Sequence[tuple[Fold, Posting]]) -> list[tuple[Fold, Postin
     return done
 
 
-def key_of(fold: Fold) -> AccountKey:
-    """Which account a fold is of."""
-    return fold.account.bucket, fold.account.id
-
-
 def side_posting(fold: Fold, of: Posting, addressed: Addressed | None = None) -> Posting:
     """Begin the posting of another account that belongs together with a command's own one."""
-    account = fold.account
-    posting = Posting(
-        request_id=None,
-        digest=None,
-        version=account.version + 1,
-        effective_time=of.effective_time,
-        record_time=fold.now,
-        revision=fold.policy.revision,
+    return begin_posting(
+        fold,
+        of.effective_time,
         actor=of.actor,
         reference=of.reference,
-        first_entry=account.sequence + 1,
-        bucket=account.bucket,
-        member=account.member,
+        addressed=addressed,
         peer=of,
     )
-    if addressed is not None:
-        posting.member, posting.account_member = addressed.member, account.member
-        posting.addressee = addressed.key
-    fold.open_posting(posting)
-    return posting
 
 
 def give_away(
@@ -137,7 +120,7 @@ def _receive(
     source = giver.account.lots[sequence]
     lot = _lot_like(fold, giver, source, points)
     if kind is Kind.MOVED_IN:
-        lot.origin = source.origin or (giver.account.bucket, giver.account.id, sequence)
+        lot.origin = source.origin or (*giver.account.key, sequence)
     balance = fold.balance(lot.currency)
     before = four(balance)
     balance.transferred_in += points
@@ -171,7 +154,7 @@ def _lot_like(fold: Fold, giver: Fold, source: Lot, points: int) -> Lot:
         mature_time = max(mature_time, last)
     return Lot(
         sequence=fold.account.sequence + 1,
-        id=ids.uuid7(fold.now, fold.account.bucket, fold.random62()),
+        id=fold.new_id(),
         currency=source.currency,
         points=points,
         free=points,

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from kernel import ids
 from kernel.refusals import LimitReached, Refusal
 from services.ledger.domain import expiry
 from services.ledger.domain.account import Kind, Lot
@@ -88,7 +87,7 @@ def _credit(
     before = four(balance)
     lot = Lot(
         sequence=fold.account.sequence + 1,
-        id=ids.uuid7(fold.now, fold.account.bucket, fold.random62()),
+        id=fold.new_id(),
         currency=currency.number,
         points=points,
         free=points,

@@ -214,7 +214,7 @@ class Rebuilder:
         }.get(entry.kind)
         # Of points that came from another account that one says what was reversed.
         if reversed_ and entry.related is not None and entry.related not in self._moved:
-            place = (self.account.bucket, self.account.id, entry.related)
+            place = (*self.account.key, entry.related)
             self.account.reversed[place] = self.account.reversed.get(place, 0) + reversed_
 
     def _count(self, counter: int, instant: datetime, value: int) -> None:

@@ -5,7 +5,7 @@ from services.ledger.domain.commands import Command, Reverse
 from services.ledger.domain.decide import opened
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.membership import move_points
-from services.ledger.domain.moves import all_or_nothing, applied, key_of, share_now, side_posting
+from services.ledger.domain.moves import all_or_nothing, applied, share_now, side_posting
 from services.ledger.domain.permissions import Addressed
 from services.ledger.domain.reversals import parts_of, reverse
 
@@ -21,7 +21,7 @@ def reverse_brought(
     assert isinstance(operation, Reverse)
     share_now((own, group))
     posting = opened(own, command, addressed)
-    member = Addressed(key_of(own), own.account.member)
+    member = Addressed(own.account.key, own.account.member)
     given = side_posting(group, posting, member)
     posting.peer = given
     with all_or_nothing((own, group)):
@@ -51,5 +51,5 @@ def _ask_back(
 
 
 def _is_of(fold: Fold, lot: Lot, account: AccountKey, sequence: int) -> bool:
-    here = account == key_of(fold) and lot.sequence == sequence
+    here = account == fold.account.key and lot.sequence == sequence
     return here or lot.origin == (*account, sequence)

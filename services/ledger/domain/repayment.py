@@ -102,7 +102,7 @@ def _meet(fold: Fold, lot: Lot, other: Lot, met: int) -> int:
 
 def _root(fold: Fold, lot: Lot) -> tuple[int, int, int]:
     """The lot that an earning made, wherever points of it are now."""
-    return lot.origin or (fold.account.bucket, fold.account.id, lot.sequence)
+    return lot.origin or (*fold.account.key, lot.sequence)
 
 
 def repay(fold: Fold, currency: int) -> None:

@@ -99,7 +99,7 @@ def _count_back(fold: Fold, operation: Reverse, original: Entry, points: int) ->
         Kind.COUNT_REVERSED, None, None, (0, 0, 0, 0), effective_time=original.effective_time
     )
     entry.counter, entry.counter_change = original.counter, change
-    if operation.account == (fold.account.bucket, fold.account.id):
+    if operation.account == fold.account.key:
         entry.related = original.sequence
     entry.reason = operation.reason or None
     fold.seal(entry)
@@ -204,7 +204,7 @@ def _restore(fold: Fold, operation: Reverse, original: Entry, points: int) -> No
     if balance.net() + points > POINTS_MAX:
         raise PointsOverflow
     before = fold.account.reversed[*operation.account, original.sequence] - points
-    here = operation.account == (fold.account.bucket, fold.account.id)
+    here = operation.account == fold.account.key
     days = fold.policy.config.reversal_grace_days
     in_time: list[tuple[Lot, int]] = []
     late: list[tuple[Lot, int]] = []
@@ -311,6 +311,6 @@ def _lots_of(fold: Fold, account: AccountKey, sequence: int) -> list[Lot]:
     origin = (*account, sequence)
     moved = [lot for lot in fold.account.lots.values() if lot.origin == origin]
     own = fold.account.lots.get(sequence)
-    if account == (fold.account.bucket, fold.account.id) and own is not None:
+    if account == fold.account.key and own is not None:
         return [own, *moved]
     return moved

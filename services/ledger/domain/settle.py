@@ -13,6 +13,7 @@ from services.ledger.domain.account import Hold, HoldState, Kind, Lot, Posting
 from services.ledger.domain.expiring import expire_lots
 from services.ledger.domain.fold import Fold, four
 from services.ledger.domain.holds import lapse
+from services.ledger.domain.postings import begin_posting
 from services.ledger.domain.repayment import repay
 
 
@@ -31,7 +32,7 @@ def settle(fold: Fold) -> list[Posting]:
     postings: list[Posting] = []
     due = _due(fold)
     for instant in sorted({*due.matured, *due.lapsed, *due.expired, *due.noticed}):
-        posting = _posting(fold, instant)
+        posting = begin_posting(fold, instant, settles=True)
         for lot in sorted(due.matured.get(instant, ()), key=lambda lot: lot.sequence):
             _mature(fold, lot)
         for hold in sorted(due.lapsed.get(instant, ()), key=lambda hold: hold.sequence):
@@ -122,24 +123,6 @@ def _after_lapse(fold: Fold, due: _Due, hold: Hold) -> None:
             if lot not in lots:
                 lots.append(lot)
         _notice(fold, due, lot, hold.expire_time)
-
-
-def _posting(fold: Fold, instant: datetime) -> Posting:
-    posting = Posting(
-        request_id=None,
-        digest=None,
-        version=fold.account.version,
-        effective_time=instant,
-        record_time=fold.now,
-        revision=fold.policy.revision,
-        actor="",
-        reference="",
-        first_entry=fold.account.sequence + 1,
-        bucket=fold.account.bucket,
-        member=fold.account.member,
-    )
-    fold.open_posting(posting)
-    return posting
 
 
 def _mature(fold: Fold, lot: Lot) -> None:

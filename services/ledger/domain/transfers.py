@@ -14,7 +14,6 @@ from services.ledger.domain.moves import (
     all_or_nothing,
     applied,
     give_away,
-    key_of,
     receive,
     share_now,
     side_posting,
@@ -57,7 +56,7 @@ def transfer(
 
 def _own(fold: Fold, addressed: Addressed | None) -> AccountKey:
     """The account that says who it was: the member's own, though another one has the points."""
-    return key_of(fold) if addressed is None else addressed.key
+    return fold.account.key if addressed is None else addressed.key
 
 
 def _choose(giver: Fold, taker: Fold, operation: TransferPoints) -> tuple[CurrencyPolicy, Draws]:

@@ -9,7 +9,6 @@ from services.ledger.domain.account import Posting
 from services.ledger.domain.across import Part, Source, redeem_across, reverse_across
 from services.ledger.domain.commands import Command, RedeemAcross, Reverse
 from services.ledger.domain.fold import Fold
-from services.ledger.domain.moves import key_of
 from services.ledger.domain.permissions import Addressed
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.needs import load_rare
@@ -32,7 +31,7 @@ class AcrossPlan(Plan):
 
     async def load(self, connection: Connection, parties: Parties) -> None:
         """Load the lots of the other programs' accounts."""
-        keys = [key_of(party.fold) for name in self.programs if (party := parties.find(name))]
+        keys = [party.fold.account.key for name in self.programs if (party := parties.find(name))]
         if keys:
             await account_rows.load_open_lots(connection, parties.loaded, keys)
 
@@ -43,13 +42,13 @@ class AcrossPlan(Plan):
         operation = command.operations[0]
         assert isinstance(operation, RedeemAcross)
         first = Source(self.program, party.fold, party.addressed)
-        clock, scale = parties.loaded[key_of(party.fold)].clock, _scale(party)
+        clock, scale = parties.loaded[party.fold.account.key].clock, _scale(party)
         others: list[Source] = []
         for name, program in self.programs.items():
             other = parties.require(name) if operation.programs else parties.find(name)
             if other is None:
                 continue
-            same_clock = parties.loaded[key_of(other.fold)].clock == clock
+            same_clock = parties.loaded[other.fold.account.key].clock == clock
             if same_clock and _scale(other) == scale:
                 others.append(Source(program, other.fold, other.addressed))
             elif operation.programs:
@@ -123,7 +122,7 @@ class ReversePlan(Plan):
             addressed = party.addressed if of is None else Addressed(of, member)
             if not party.fold.account.member:
                 party.fold.account.member = whose
-            self._parts.append((key_of(party.fold), operation, addressed))
+            self._parts.append((party.fold.account.key, operation, addressed))
         wanted = [(key, operation) for key, operation, _ in self._parts]
         await load_rare(connection, parties.folds, parties.loaded, (), wanted)
 

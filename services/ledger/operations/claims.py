@@ -61,7 +61,7 @@ class Claims:
         day = command.billing_day()
         if day:
             account.billing_day = day
-            self._days[account.bucket, account.id] = day
+            self._days[account.key] = day
         person = self._people.get(name)
         if person is None:
             return

@@ -18,7 +18,6 @@ from services.ledger.domain.decide import decide
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.groups import DEFAULT_ROLES, GroupRules, OnLeave
 from services.ledger.domain.membership import check_kind, join, leave
-from services.ledger.domain.moves import key_of
 from services.ledger.domain.program_refusals import SettingFixed
 from services.ledger.domain.refusals import GroupExists, GroupNotFound, MemberExists
 from services.ledger.operations.environment import Addresses
@@ -66,7 +65,7 @@ class CreatePlan(Plan):
         posting = decide(fold, replace(command, operations=(Enrol(),)))
         account.kind = operation.kind
         self.pool = Pool(
-            key_of(fold), account.program, command.member, operation.kind,
+            fold.account.key, account.program, command.member, operation.kind,
             operation.display_name, rules, posting.record_time,
         )  # fmt: skip
         return [(fold, posting)]
@@ -97,7 +96,7 @@ class _MemberPlan(Plan):
         self._pool = None if group is None else await pools.find(connection, group)
         if self._pool is None or own is None or own not in parties.folds:
             return
-        self._own = own = key_of(parties.land(own, self.member, stay=True).fold)
+        self._own = own = parties.land(own, self.member, stay=True).fold.account.key
         loaded = {key: parties.loaded[key] for key in (own, self._pool.key)}
         await rare.load_lots(connection, loaded, sorted(loaded))
         await rare.load_holds(connection, loaded, [own], [])

@@ -95,7 +95,7 @@ class Landings:
         if posting.request_id is not None:
             self._elsewhere.append((request, posting))
         stay = self._stays.get(posting.addressee)
-        if stay is not None and stay.group == (fold.account.bucket, fold.account.id):
+        if stay is not None and stay.group == fold.account.key:
             for entry in posting.entries:
                 if entry.kind in _CONTRIBUTES and entry.currency is not None:
                     stay.add(entry.currency, entry.points)

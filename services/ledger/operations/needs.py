@@ -69,7 +69,7 @@ class Draws:
 
 def counter_ranges(fold: Fold, command: Command) -> set[CounterRange]:
     """The months of counters that a command reads or changes."""
-    key = (fold.account.bucket, fold.account.id)
+    key = fold.account.key
     policy = fold.policy
     month = calendar.month_index(
         calendar.local_day(command.effective_time or fold.now, policy.zone)
@@ -196,7 +196,7 @@ async def _load_months(
 
 
 def _earned_months(fold: Fold, lots: Iterable[Lot]) -> set[CounterRange]:
-    key, zone = (fold.account.bucket, fold.account.id), fold.policy.zone
+    key, zone = fold.account.key, fold.policy.zone
     ranges: set[CounterRange] = set()
     for lot in lots:
         month = calendar.month_index(calendar.local_day(lot.earn_time, zone))
@@ -205,7 +205,7 @@ def _earned_months(fold: Fold, lots: Iterable[Lot]) -> set[CounterRange]:
 
 
 def _reversed_months(fold: Fold, operation: Reverse) -> set[CounterRange]:
-    key, zone = (fold.account.bucket, fold.account.id), fold.policy.zone
+    key, zone = fold.account.key, fold.policy.zone
     ranges: set[CounterRange] = set()
     for entry in operation.entries:
         counter = entry.counter

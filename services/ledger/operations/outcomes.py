@@ -39,7 +39,7 @@ class AccountView:
 def view_of(account: Account, read_time: datetime, revision: int) -> AccountView:
     """A copy that later commands do not change."""
     return AccountView(
-        key=(account.bucket, account.id),
+        key=account.key,
         member=account.member,
         state=account.state,
         version=account.version,

@@ -157,7 +157,7 @@ class _Past:
 def _view(account: Account, now: AccountView, instant: datetime) -> AccountView:
     return replace(
         now,
-        key=(account.bucket, account.id),
+        key=account.key,
         state=account.state,
         version=account.version,
         sequence=account.sequence,

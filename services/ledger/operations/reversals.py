@@ -9,7 +9,6 @@ from services.ledger.domain.account import AccountKey, Kind, Link, Lot, Posting
 from services.ledger.domain.commands import Command
 from services.ledger.domain.decide import decide
 from services.ledger.domain.fold import Fold
-from services.ledger.domain.moves import key_of
 from services.ledger.domain.recall import reverse_brought
 from services.ledger.domain.refusals import PostingNotFound
 from services.ledger.domain.reversals import SPENT
@@ -100,7 +99,7 @@ class RecallPlan(Plan):
         for fold in parties.folds.values():
             to = fold.account.link_to
             if fold.account.link is Link.POOLED and to is not None:
-                lots = {to: [(*key_of(fold), lot) for lot in fold.account.lots]}
+                lots = {to: [(*fold.account.key, lot) for lot in fold.account.lots]}
                 await rare.load_lots(connection, parties.loaded, [to], (), lots)
 
     def decide(

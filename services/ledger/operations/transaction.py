@@ -283,7 +283,7 @@ class Transaction:
         command = item.command
         assert command is not None
         same = seen.digest == command.digest
-        key = (fold.account.bucket, fold.account.id)
+        key = fold.account.key
         if isinstance(seen, SeenRequest):
             bucket = own[0] if seen.bucket is None else seen.bucket
             if same:
@@ -299,7 +299,7 @@ class Transaction:
     def _settle(self, fold: Fold) -> int:
         # Once: what a command of this transaction makes due is left to the next one, which loads
         # what settling it takes.
-        key = (fold.account.bucket, fold.account.id)
+        key = fold.account.key
         if key not in self._due:
             return 0
         self._due.discard(key)
@@ -340,9 +340,9 @@ class Transaction:
 
     async def _mark_posted(self) -> None:
         first = {
-            account.program: self._loaded[account.bucket, account.id].revision
+            account.program: self._loaded[account.key].revision
             for account, _ in self._postings
-            if not self._loaded[account.bucket, account.id].posted
+            if not self._loaded[account.key].posted
         }
         if not first:
             return
