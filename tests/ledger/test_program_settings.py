@@ -8,10 +8,10 @@ import grpc
 import pytest
 from google.type import date_pb2
 
+from chassis.database import Connection
 from kernel.ids import bucket_of
 from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
 from services.ledger.store import save
-from services.ledger.store.programs import Connection
 from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
 
 Settings = program_pb2.ProgramSettings

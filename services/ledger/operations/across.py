@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from kernel.refusals import FieldViolation, InvalidField
 from services.ledger.domain.account import Posting
 from services.ledger.domain.across import Part, Source, redeem_across, reverse_across
@@ -19,7 +19,6 @@ from services.ledger.store import accounts as account_rows
 from services.ledger.store import links
 from services.ledger.store.accounts import Key
 from services.ledger.store.directory import Name
-from services.ledger.store.programs import Connection
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from chassis.database import Connection
 from kernel import calendar, ids
 from services.ledger.domain.account import Account
 from services.ledger.domain.commands import Command
@@ -12,7 +13,6 @@ from services.ledger.operations.outcomes import Item
 from services.ledger.store import directory
 from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.directory import Created, Name, NewAccount
-from services.ledger.store.programs import Connection
 
 _NOTHING_CREATED = Created(frozenset(), frozenset())
 

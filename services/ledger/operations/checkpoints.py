@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Protocol
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 from services.ledger.domain.checkpoint_refusals import (
     CheckpointNotFound,
     CheckpointsBroken,
@@ -33,7 +33,6 @@ from services.ledger.domain.checkpoints import (
 )
 from services.ledger.store import checkpoints as rows
 from services.ledger.store.checkpoint_file import CheckpointFile, FolderHeld, LeavesFile
-from services.ledger.store.programs import Connection, Pool
 from services.ledger.store.tables import Database
 
 LINES_MAX_BYTES = 1024 * 1024

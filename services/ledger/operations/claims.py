@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
+from chassis.database import Connection
 from services.ledger.domain.account import Account
 from services.ledger.domain.commands import Command
 from services.ledger.domain.identifiers import Identifier, IdentifierExists, check_count
 from services.ledger.store import identifiers as rows
 from services.ledger.store.directory import Name
 from services.ledger.store.identifiers import Person
-from services.ledger.store.programs import Connection
 
 
 class Outrun(Exception):

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from chassis.database import Pool
 from kernel.ids import bucket_of
 from kernel.refusals import ProgramNotFound
 from services.ledger.domain.programs import Known
 from services.ledger.store.program_writes import find_program, publish_change
-from services.ledger.store.programs import Pool, ProgramCache, ProgramState
+from services.ledger.store.programs import ProgramCache, ProgramState
 from services.ledger.store.tables import Database, Transaction
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from kernel.refusals import FieldViolation, InvalidField
 from services.ledger.domain.account import AccountKind, Link, Posting
 from services.ledger.domain.commands import (
@@ -30,7 +30,6 @@ from services.ledger.store import links, pools, rare
 from services.ledger.store.accounts import Key
 from services.ledger.store.directory import Name
 from services.ledger.store.pools import Pool, Stay
-from services.ledger.store.programs import Connection
 from services.ledger.store.tables import Database
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chassis.database import Connection
 from services.ledger.domain.account import AccountKey, Kind, Link, Posting, State
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.permissions import Addressed
@@ -11,7 +12,6 @@ from services.ledger.store import links, pools
 from services.ledger.store.accounts import Key, Loaded, Request, SeenRequest
 from services.ledger.store.directory import Name
 from services.ledger.store.links import Through
-from services.ledger.store.programs import Connection
 
 # What was brought and is asked back leaves the group again.
 _CONTRIBUTES = {Kind.EARNED, Kind.EARNING_REVERSED, Kind.MOVED_OUT}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Gauge, Histogram
 
+from chassis.database import Pool
 from chassis.metrics import REGISTRY
 from chassis.refusals import DeadlinePassed, DependencyUnavailable, Overloaded
 from services.ledger.operations.claims import Outrun
@@ -23,7 +24,6 @@ from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
 from services.ledger.store.accounts import Key
 from services.ledger.store.directory import SurrogateTaken
-from services.ledger.store.programs import Pool
 from services.ledger.store.sessions import CONNECTION_LOST, RETRIED, Session
 
 BATCH_MAX = 500

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from chassis.bell import Bell
+from chassis.database import Pool
 from services.ledger.operations.environment import Environment
 from services.ledger.operations.lanes import Lanes
 from services.ledger.operations.reader import Finder, Reader
 from services.ledger.store.directory import Name
-from services.ledger.store.programs import Pool
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from chassis.database import Connection
 from kernel.refusals import FieldViolation, InvalidField, MemberNotFound
 from services.ledger.domain.account import AccountKind, Link, Posting
 from services.ledger.domain.commands import Command, MergeMembers
@@ -20,7 +21,6 @@ from services.ledger.store import links, merges, rare
 from services.ledger.store.accounts import Key
 from services.ledger.store.directory import Name
 from services.ledger.store.merges import Known, Place
-from services.ledger.store.programs import Connection
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from chassis.database import Connection
 from kernel import calendar
 from services.ledger.domain import counters
 from services.ledger.domain.account import Lot
@@ -21,7 +22,6 @@ from services.ledger.domain.fold import Fold
 from services.ledger.store import accounts as account_rows
 from services.ledger.store import rare
 from services.ledger.store.accounts import CounterRange, Key, Loaded
-from services.ledger.store.programs import Connection
 from services.ledger.store.rare import EntryKey
 
 Wanted = Collection[tuple[Key, Operation]]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from chassis.database import Connection
 from kernel.refusals import MemberNotFound
 from services.ledger.domain.account import Posting
 from services.ledger.domain.commands import Command
@@ -13,7 +14,6 @@ from services.ledger.operations.addressing import Addressing
 from services.ledger.operations.environment import Addresses
 from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.directory import Name
-from services.ledger.store.programs import Connection
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ the same story.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from kernel.refusals import MemberNotFound
 from services.ledger.domain import counters
 from services.ledger.domain.account import Account, State
@@ -20,7 +20,6 @@ from services.ledger.store import accounts as account_rows
 from services.ledger.store import links as links_rows
 from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.directory import Name
-from services.ledger.store.programs import Connection
 
 
 @dataclass(frozen=True, slots=True)

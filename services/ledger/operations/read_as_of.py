@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from services.ledger.domain.account import Account, Balance, Kind
 from services.ledger.domain.counters import Window
 from services.ledger.domain.fold import Fold
@@ -16,7 +16,6 @@ from services.ledger.operations.outcomes import AccountView
 from services.ledger.operations.read_account import AccountRead, addresses, read_accounts
 from services.ledger.store import as_of, links
 from services.ledger.store.accounts import Key
-from services.ledger.store.programs import Connection
 
 _HOPS_MAX = 20
 

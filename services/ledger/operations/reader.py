@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 from services.ledger.operations.gathering import Arrivals, gathered
 from services.ledger.store import accounts as account_rows
 from services.ledger.store import directory
 from services.ledger.store.accounts import Key, Loaded
 from services.ledger.store.directory import Found, Name
-from services.ledger.store.programs import Connection, Pool
 
 READERS = 2
 KEYS_MAX = 500

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from kernel.ids import bucket_and_low
 from services.ledger.domain.account import AccountKey, Kind, Link, Lot, Posting
 from services.ledger.domain.commands import Command
@@ -16,7 +16,6 @@ from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.plans import Parties, Party, Plan
 from services.ledger.store import history, rare
 from services.ledger.store.history import StoredPosting
-from services.ledger.store.programs import Connection
 
 
 @dataclass(frozen=True, slots=True)

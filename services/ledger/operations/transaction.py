@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from chassis.database import Connection
 from kernel import ids
 from kernel.refusals import MemberNotFound, Refusal
 from services.ledger.domain import settle
@@ -31,7 +32,6 @@ from services.ledger.operations.plans import Parties, Plan
 from services.ledger.store import accounts as account_rows
 from services.ledger.store import links, rare, save
 from services.ledger.store.accounts import CounterRange, Key, Loaded, Request, SeenRequest
-from services.ledger.store.programs import Connection
 
 
 class RevisionMoved(Exception):

@@ -3,10 +3,9 @@
 It can stop anywhere and goes on where it was; doing a part twice does nothing.
 """
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Pool
 from services.ledger.operations.context import Settler
 from services.ledger.store import waking
-from services.ledger.store.programs import Pool
 
 CHUNK = 500
 

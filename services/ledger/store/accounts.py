@@ -6,10 +6,10 @@ from datetime import datetime
 
 import asyncpg
 
+from chassis.database import Connection
 from services.ledger.domain.account import Account, AccountKind, Balance, Link, Lot, State
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.counters import DAYS
-from services.ledger.store.programs import Connection
 
 Key = tuple[int, int]
 CounterRange = tuple[int, int, int, int, int]

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from chassis.database import Connection
 from services.ledger.domain.account import Entry, Kind, Posting
 from services.ledger.store import history
 from services.ledger.store.accounts import Key
-from services.ledger.store.programs import Connection
 
 CHUNK = 2_000
 

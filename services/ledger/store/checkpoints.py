@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Table, Text, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
 
+from chassis.database import Connection
 from services.ledger.domain.checkpoints import Leaf, LeafKind, revision_digest
-from services.ledger.store.programs import Connection
 from services.ledger.store.tables import METADATA, Transaction
 
 PREFETCH = 200

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import asyncpg
 
+from chassis.database import Connection
 from services.ledger.domain.digest import first_digest
-from services.ledger.store.programs import Connection
 
 
 class Name(NamedTuple):

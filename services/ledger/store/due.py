@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from chassis.database import Connection
 from services.ledger.store.accounts import Key
-from services.ledger.store.programs import Connection
 
 CLAIM: Final = 0x5E77_1E00
 """The first key of the locks by which processes share the buckets; the second is the bucket."""

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import asyncpg
 
+from chassis.database import Connection
 from services.ledger.domain.account import Entry, Kind, Limit, Lot, Posting
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.store.accounts import LOT_COLUMNS, Key, lot_of
 from services.ledger.store.links import members_of
-from services.ledger.store.programs import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from chassis.database import Connection
 from services.ledger.domain.identifiers import Identifier
 from services.ledger.store.directory import Name
-from services.ledger.store.programs import Connection
 
 Person = tuple[int, int]
 """(bucket, person)."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from chassis.database import Connection
 from services.ledger.store.accounts import Key, Request, SeenRequest
 from services.ledger.store.directory import Name
-from services.ledger.store.programs import Connection
 
 _FOLLOW = """
 SELECT a.bucket, a.id, a.link_bucket, a.link_account

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chassis.database import Connection
 from services.ledger.domain.identifiers import etag_of_member
-from services.ledger.store.programs import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chassis.database import Connection
 from services.ledger.store.accounts import Key, whole_month
 from services.ledger.store.directory import Name
-from services.ledger.store.programs import Connection
 
 Person = tuple[int, int]
 """(bucket, person)."""

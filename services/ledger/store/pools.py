@@ -9,10 +9,10 @@ from functools import lru_cache
 import asyncpg
 from sqlalchemy import text
 
+from chassis.database import Connection
 from services.ledger.domain.account import AccountKind
 from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave, Permission
 from services.ledger.store.accounts import Key
-from services.ledger.store.programs import Connection
 from services.ledger.store.tables import Transaction
 
 

@@ -12,16 +12,11 @@ from typing import TypeAlias
 
 import asyncpg
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 from kernel.refusals import ProgramNotFound
 from services.ledger.domain.config import ProgramConfig
 from services.ledger.store.config_json import config_from_json
 
-# Quoted: asyncpg's classes are generic in its stubs only.
-Connection: TypeAlias = (
-    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-)
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Source: TypeAlias = "Connection | Pool"
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import asyncpg
 
+from chassis.database import Connection
 from services.ledger.domain.account import Account, Entry, Hold, HoldState, Lot, Posting
 from services.ledger.store.accounts import LOT_COLUMNS, Key, Loaded, lot_of
-from services.ledger.store.programs import Connection
 from services.ledger.store.save import array, columns, entry_row, fresh_lot_row, posting_row
 
 EntryKey = tuple[int, int, int]

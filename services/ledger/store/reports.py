@@ -8,10 +8,9 @@ from decimal import Decimal
 
 import asyncpg
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 from chassis.refusals import DeadlinePassed
 from services.ledger.domain.account import Balance
-from services.ledger.store.programs import Connection, Pool
 
 REDEMPTION_ACCOUNTS = 2_000
 

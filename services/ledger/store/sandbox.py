@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.ledger.store.programs import Connection
+from chassis.database import Connection
 
 _DUE = """
 SELECT bucket, id, next_due_time FROM account

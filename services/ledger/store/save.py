@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from chassis.database import Connection
 from services.ledger.domain.account import Account, Entry, Lot, Posting
-from services.ledger.store.programs import Connection
 
 _LOCK_HEADS = """
 SELECT bucket, sequence FROM head WHERE bucket = ANY($1::int[]) ORDER BY bucket FOR NO KEY UPDATE

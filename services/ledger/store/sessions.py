@@ -6,9 +6,8 @@ from typing import Final
 
 import asyncpg
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
 from services.ledger.store.packing import pack_columns
-from services.ledger.store.programs import Connection, Pool
 
 # The lane's statements join a few given keys to large tables. A plan that was made while the tables
 # were small must not scan them when they are not; and one plan a statement is enough.

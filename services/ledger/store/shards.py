@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chassis.database import Connection
 from services.ledger.store.accounts import Key
-from services.ledger.store.programs import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from chassis.database import Connection
 from services.ledger.store import history
 from services.ledger.store.accounts import Key
 from services.ledger.store.history import StoredEntry
-from services.ledger.store.programs import Connection
 
 Four = tuple[int, int, int, int]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.ledger.store.programs import Connection
+from chassis.database import Connection
 
 _HEADS = "SELECT bucket, sequence FROM head WHERE bucket = ANY($1::int[])"
 

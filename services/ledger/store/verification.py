@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import asyncpg
 
+from chassis.database import Connection
 from services.ledger.domain.account import Account, Balance, Entry, Lot, Posting
 from services.ledger.domain.verify_places import Peer, Place, Surroundings
 from services.ledger.store import accounts, history, rare
 from services.ledger.store.accounts import Key
-from services.ledger.store.programs import Connection
 
 # Rows that are fetched at once: few enough that other calls are answered in between.
 PREFETCH = 250

@@ -1,7 +1,7 @@
 """Programs whose accounts are looked at again, and how far that has come."""
 
+from chassis.database import Connection
 from services.ledger.store.accounts import Key
-from services.ledger.store.programs import Connection
 
 _ANY = """
 SELECT w.program, w.after
