@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -19,8 +18,9 @@ from loyalty.command.clocks import StubPart
 from loyalty.command.output import REFUSED, UNREACHABLE, err, out
 from loyalty.command.progress import Progress, shown_progress
 from loyalty.command.progress_file import ProgressFile, state_folder
-from loyalty.command.rows import PURCHASE, File, Meaning, instant_of, parse_columns, read_file
+from loyalty.command.rows import PURCHASE, File, Meaning, parse_columns, read_file
 from loyalty.command.sending import DEADLINE_SECONDS, PASSING, Patience, Submitter, Totals, chunks
+from loyalty.command.times import instant_of, zone_of
 from loyalty.common.v1.clock_pb2_grpc import ClockServiceStub
 from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest, Program
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
@@ -127,7 +127,7 @@ async def _import(wanted: Wanted) -> int:
         settings = await programs.GetProgramSettings(
             GetProgramSettingsRequest(program=wanted.program)
         )
-        zone = _zone(settings.program.time_zone)
+        zone = zone_of(settings.program.time_zone)
         file = read_file(wanted.path, Meaning(wanted.columns, zone, wanted.type, wanted.currency))
         end = instant_of(wanted.end, zone) if wanted.end else None
         if end is not None and file.rows and end < file.rows[-1].time:
@@ -140,13 +140,6 @@ async def _import(wanted: Wanted) -> int:
         await run.go(end)
         _report(file, run.totals, run.totals.rows - skipped, time.monotonic() - started)
         return REFUSED if run.totals.refused else 0
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except ZoneInfoNotFoundError:
-        raise ValueError(f"this machine does not know {name}: install the package tzdata") from None
 
 
 def _may_go_on(wanted: Wanted, file: File) -> bool:

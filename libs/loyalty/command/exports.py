@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -12,8 +11,8 @@ from loyalty.calls import LoyaltyRefusal, RetryPolicy, credential_of, options_of
 from loyalty.client import Client
 from loyalty.command.output import err
 from loyalty.command.progress import shown_progress
-from loyalty.command.rows import instant_of
 from loyalty.command.tables import Format, time_text, written_rows
+from loyalty.command.times import instant_of, zone_of
 from loyalty.ledger.v1.account_pb2 import ListMembersRequest, Member
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
 from loyalty.ledger.v1.ledger_pb2 import GetStatementRequest, StatementLine
@@ -233,7 +232,7 @@ def _set_stretch(
     settings = client.stub(ProgramServiceStub).GetProgramSettings(
         GetProgramSettingsRequest(program=request.program)
     )
-    zone = ZoneInfo(settings.program.time_zone or "UTC")
+    zone = zone_of(settings.program.time_zone)
     if begin:
         request.start_time.FromDatetime(instant_of(begin, zone))
     if until:

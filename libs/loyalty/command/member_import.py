@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -27,6 +26,7 @@ from loyalty.command.progress import shown_progress
 from loyalty.command.progress_file import ProgressFile, state_folder
 from loyalty.command.rows import BadRow
 from loyalty.command.sending import DEADLINE_SECONDS, PASSING, Patience
+from loyalty.command.times import zone_of
 from loyalty.ledger.v1.account_pb2 import ImportMembersRequest, MemberImport
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
 from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest
@@ -176,7 +176,7 @@ async def _import(wanted: Wanted) -> int:
         settings = await programs.GetProgramSettings(
             GetProgramSettingsRequest(program=wanted.program)
         )
-        file = MemberFile(wanted.path, _zone(settings.program.time_zone), wanted.columns)
+        file = MemberFile(wanted.path, zone_of(settings.program.time_zone), wanted.columns)
         kept = ProgressFile.of(
             state_folder(os.environ), "members", file.digest(), program.program,
             program.create_time.ToJsonString(), wanted.import_id, sorted(wanted.columns.items()),
@@ -197,13 +197,6 @@ async def _import(wanted: Wanted) -> int:
         seconds = time.monotonic() - started
         _report(run.totals, bad, (run.totals.rows - skipped) / max(seconds, 1e-9))
         return REFUSED if run.totals.refused else 0
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except ZoneInfoNotFoundError:
-        raise ValueError(f"this machine does not know {name}: install the package tzdata") from None
 
 
 def _look_through(file: MemberFile) -> tuple[int, int]:

@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from loyalty.command.rows import BadRow, instant_of
+from loyalty.command.rows import BadRow
+from loyalty.command.times import instant_of
 from loyalty.ledger.v1.account_pb2 import MemberImport
 
 FIELDS = (

@@ -12,12 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from loyalty.command.times import instant_and_day
 from loyalty.common.v1.money_pb2 import Money
 from loyalty.rules.v1.events_pb2 import Event
 
@@ -27,7 +28,6 @@ PURCHASE = "purchase"
 _MEMBER = _ID = re.compile(r"[!-.0-~]{1,128}")
 _TYPE = re.compile(r"[a-z_]{1,64}")
 _AMOUNT = re.compile(r"[0-9]{1,15}([.][0-9]{1,9})?")
-_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,48 +218,11 @@ class _Events:
         """The instant of a date or a time, and its local day; without an offset they are local."""
         known = self._days.get(text)
         if known is None:
-            known = self._days[text] = _instant(text, self._meaning.zone)
+            try:
+                known = self._days[text] = instant_and_day(text, self._meaning.zone)
+            except ValueError as error:
+                raise _BadValueError("time", str(error)) from None
         return known
-
-
-def instant_of(text: str, zone: ZoneInfo) -> datetime:
-    """The instant of a date or a time, local to `zone` where it has no offset; or a ValueError."""
-    try:
-        return _instant(text, zone)[0]
-    except _BadValueError as error:
-        raise ValueError(error.why) from None
-
-
-def _instant(text: str, zone: ZoneInfo) -> tuple[datetime, date]:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise _BadValueError(
-            "time", f"{text!r} is not a time such as 2026-01-31 or 2026-01-31T17:05:00+01:00"
-        ) from None
-    try:
-        local = time if time.tzinfo is not None else time.replace(tzinfo=zone)
-        instant = local.astimezone(UTC)
-        if time.tzinfo is None and (time.hour, time.minute) == (0, 0):
-            instant = _not_before(time.date(), instant, zone)
-        if not _EARLIEST <= instant < _LATEST:
-            raise OverflowError
-        return instant, instant.astimezone(zone).date()
-    except OverflowError:
-        raise _BadValueError("time", f"{text!r} is not between 1900 and 9000") from None
-
-
-def _not_before(day: date, midnight: datetime, zone: ZoneInfo) -> datetime:
-    """The first instant of a local day, which is later than midnight where that is skipped."""
-    before = midnight - timedelta(hours=3)
-    if midnight.astimezone(zone).replace(tzinfo=None) == datetime(day.year, day.month, day.day):  # noqa: DTZ001 - wall clock times are compared
-        return midnight
-    while midnight - before > timedelta(microseconds=1):
-        middle = before + (midnight - before) // 2
-        before, midnight = (
-            (middle, midnight) if middle.astimezone(zone).date() < day else (before, middle)
-        )
-    return midnight
 
 
 def _matching(name: str, text: str, pattern: re.Pattern[str], meant: str) -> str:
