@@ -10,8 +10,8 @@ from services.ledger.domain.account import Hold
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import HoldNotFound
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.operations.read_account import account_key, read_views
-from services.ledger.operations.read_history import Member
+from services.ledger.operations.read_account import read_views
+from services.ledger.operations.sight import Member, read_for
 from services.ledger.store import history, rare
 from services.ledger.store.accounts import Key
 
@@ -72,7 +72,8 @@ async def page_of_holds(
     context: LedgerContext, member: Member, include_closed: bool, before: int, size: int
 ) -> HoldPage:
     """A member's holds below a sequence. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND."""
-    key, policy = await account_key(context, member.organization, member.program, member.member)
+    read = await read_for(context, member)
+    key, policy = read.view.key, read.policy
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         found = await rare.page_of_holds(connection, key, before, include_closed, size + 1)
         lots = await history.lot_ids(

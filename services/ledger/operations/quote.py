@@ -10,7 +10,7 @@ from services.ledger.domain.policy import Policy
 from services.ledger.domain.spending import most_spendable, redemption_value
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.post import Written, post
-from services.ledger.operations.read_account import account_key, read_views
+from services.ledger.operations.sight import Member, read_for, sight_of
 
 # No request is recorded under it, so that nothing is ever answered from memory.
 NO_REQUEST_ID = ""
@@ -18,7 +18,10 @@ NO_REQUEST_ID = ""
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What would be redeemed, or why nothing. `posting` is the one that there would be."""
+    """What would be redeemed, or why nothing. `posting` is the one that there would be.
+
+    `confined` where who asks may not see whose points they are.
+    """
 
     points: int
     value: Decimal | None
@@ -27,20 +30,22 @@ class Quote:
     redeemable_points: int
     posting: Posting | None
     refusal: Refusal | None
+    confined: bool
 
 
 async def quote_redemption(
-    context: LedgerContext, command: Command, points: int, currency: str
+    context: LedgerContext, command: Command, points: int, currency: str, *, itself: bool
 ) -> Quote:
     """What redeeming points would come to; 0 points are as many as can be redeemed.
 
-    `command` says who asks, and for whom.
+    `command` says who asks, and for whom; `itself` where that one is the same.
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND.
     """
-    key, policy = await account_key(context, command.organization, command.program, command.member)
+    reader = Member(command.organization, command.program, command.member, itself)
+    read = await read_for(context, reader)
+    policy = read.policy
     chosen = policy.currency(currency)
-    view = (await read_views(context, [key]))[key]
-    balance = view.balances.get(chosen.number)
+    balance = read.view.balances.get(chosen.number)
     most = 0 if balance is None else most_spendable(balance, policy.config)
     if most and isinstance(await _tried(context, command, Redeem(most, currency)), Refusal):
         most = 0
@@ -55,6 +60,7 @@ async def quote_redemption(
         redeemable_points=most,
         posting=None if isinstance(tried, Refusal) else tried.posting,
         refusal=tried if isinstance(tried, Refusal) else None,
+        confined=(await sight_of(context, reader, read.view)).confined,
     )
 
 

@@ -112,17 +112,17 @@ async def _follow(
         reads[place] = replace(reads[place], view=replace(view, member=member, group=group))
 
 
-async def account_key(
-    context: LedgerContext, organization: str, program: str, member: str
-) -> tuple[Key, Policy]:
-    """An enrolled member's account, with everything due posted, and the policy in force.
+async def read_account(
+    context: LedgerContext, organization: str, program: str, member: str, *, own: bool = False
+) -> AccountRead:
+    """An enrolled member's account, with everything due posted.
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND.
     """
-    read = (await read_accounts(context, organization, program, [member])).get(member)
+    read = (await read_accounts(context, organization, program, [member], own=own)).get(member)
     if read is None:
         raise MemberNotFound(member)
-    return read.view.key, read.policy
+    return read
 
 
 async def read_views(context: LedgerContext, keys: Sequence[Key]) -> dict[Key, AccountView]:

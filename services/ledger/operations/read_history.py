@@ -13,46 +13,50 @@ from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import PostingNotFound
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.post import Written
-from services.ledger.operations.read_account import account_key
+from services.ledger.operations.sight import Member, read_for, sight_of
 from services.ledger.store import accounts as account_rows
-from services.ledger.store import history
+from services.ledger.store import attribution, history
 from services.ledger.store.accounts import Key
+from services.ledger.store.attribution import Stretch
 from services.ledger.store.history import StoredEntry, StoredLot
 
 FIRST_PAGE = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """Whose history is read."""
-
-    organization: str
-    program: str
-    member: str
-
-
-@dataclass(frozen=True, slots=True)
 class EntryPage:
-    """Entries, newest first, and whether more follow."""
+    """Entries, newest first, whether more follow, and whether the reader may not see all."""
 
     entries: Sequence[StoredEntry]
     more: bool
     policy: Policy
-    key: Key
+    confined: bool
 
 
 async def page_of_entries(
-    context: LedgerContext, member: Member, currency: str, before: int, size: int
+    context: LedgerContext,
+    member: Member,
+    currency: str,
+    attributed: str,
+    before: int,
+    size: int,
 ) -> EntryPage:
-    """A member's entries below a sequence.
+    """A member's entries below a sequence, or those `attributed` to one member of a group.
 
-    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND.
+    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, PERMISSION_MISSING,
+    GROUP_NOT_FOUND.
     """
-    key, policy = await account_key(context, member.organization, member.program, member.member)
+    read = await read_for(context, member)
+    key, policy = read.view.key, read.policy
     number = policy.currency(currency).number if currency else None
+    sight = await sight_of(context, member, read.view, attributed)
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        found = await history.page_of_entries(connection, key, before, number, size + 1)
-    return EntryPage(found[:size], len(found) > size, policy, key)
+        if sight.doers is None:
+            found = await history.page_of_entries(connection, key, before, number, size + 1)
+        else:
+            stretch = Stretch(key, 0, before - 1, number, newest_first=True)
+            found = await attribution.entries_of(connection, stretch, sight.doers, size + 1)
+    return EntryPage(found[:size], len(found) > size, policy, sight.confined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ async def page_of_lots(
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND.
     """
-    key, policy = await account_key(context, member.organization, member.program, member.member)
+    read = await read_for(context, member)
+    key, policy = read.view.key, read.policy
     number = policy.currency(currency).number if currency else None
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         found = await history.page_of_lots(
@@ -115,7 +120,8 @@ async def page_of_expirations(
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND.
     """
-    key, policy = await account_key(context, member.organization, member.program, member.member)
+    read = await read_for(context, member)
+    key, policy = read.view.key, read.policy
     number = policy.currency(currency).number if currency else None
     async with (
         context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,

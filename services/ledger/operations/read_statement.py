@@ -1,20 +1,17 @@
 """Reading a member's statement: every change between two record times, and both balances."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chassis.database import ACQUIRE_TIMEOUT_S
-from kernel.refusals import MemberNotFound
-from services.ledger.domain.account import AccountKind
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from services.ledger.domain.policy import Policy
-from services.ledger.domain.refusals import GroupNotFound
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.operations.read_account import addresses, read_accounts
-from services.ledger.operations.read_history import Member
-from services.ledger.store import statements
+from services.ledger.operations.sight import Member, Sight, read_for, sight_of
+from services.ledger.store import attribution, statements
+from services.ledger.store.attribution import Stretch
 from services.ledger.store.history import StoredEntry
-from services.ledger.store.statements import Four, Lines
+from services.ledger.store.statements import Four
 
 _NOTHING: Four = (0, 0, 0, 0)
 
@@ -27,59 +24,71 @@ class StatementQuery:
     start: datetime | None
     end: datetime | None
     attributed_member: str
+    newest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a statement goes on: behind the line `beyond`, and whatever its first page told of.
+
+    `last` is the last entry that there was when the first page was answered.
+    """
+
+    beyond: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An entry, and what entries that are not listed changed since the line before it."""
+
+    stored: StoredEntry
+    unlisted: int
 
 
 @dataclass(frozen=True, slots=True)
 class StatementPage:
-    """Entries, oldest first, whether more follow, and balances by currency: opening and closing.
+    """Lines, where to go on (None at the end), and balances by currency: opening and closing.
 
     `policies` are the configurations in force by revision, of all postings on the page.
     """
 
-    entries: Sequence[StoredEntry]
-    more: bool
+    lines: Sequence[Line]
+    place: Place | None
     balances: Mapping[int, tuple[Four, Four]]
     policy: Policy
     policies: Mapping[int, Policy]
 
 
 async def page_of_statement(
-    context: LedgerContext, member: Member, query: StatementQuery, after: int, size: int
+    context: LedgerContext, member: Member, query: StatementQuery, place: Place | None, size: int
 ) -> StatementPage:
-    """A page of a statement after a sequence.
+    """A page of a statement, which goes on at a place.
 
-    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, GROUP_NOT_FOUND.
+    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, PERMISSION_MISSING,
+    GROUP_NOT_FOUND.
     """
-    reads = await read_accounts(context, member.organization, member.program, [member.member])
-    if member.member not in reads:
-        raise MemberNotFound(member.member)
-    view, policy = reads[member.member].view, reads[member.member].policy
+    read = await read_for(context, member)
+    view, policy = read.view, read.policy
     number = policy.currency(query.currency).number if query.currency else None
-    addressee = None
-    if query.attributed_member:
-        if view.kind is AccountKind.PERSON:
-            raise GroupNotFound(member.member)
-        name = await context.name(member.organization, member.program, query.attributed_member)
-        addressee = (await addresses(context, [name])).get(name)
-        if addressee is None:
-            raise MemberNotFound(query.attributed_member)
+    sight = await sight_of(context, member, view, query.attributed_member)
     currencies = range(len(policy.currencies)) if number is None else [number]
     key = view.key
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        first, last = 0, view.sequence
+        first, last = 0, view.sequence if place is None else min(place.last, view.sequence)
         if query.start is not None:
             first = await statements.entries_before(connection, key, query.start, last)
         if query.end is not None:
             last = await statements.entries_before(connection, key, query.end, last)
-        found = await statements.lines(
-            connection, key, max(after, first), last, Lines(number, addressee), size + 1
-        )
         opening = await statements.balances_after(connection, key, first, currencies)
         closing = await statements.balances_after(connection, key, last, currencies)
-    revisions = {each.posting.revision for each in found}
+        whole = Stretch(key, first, last, number, query.newest_first)
+        found = await _entries(connection, _beyond(whole, place), sight, size + 1)
+        lines = await _lines(connection, whole, sight, found[:size], opening)
+    revisions = {each.stored.posting.revision for each in lines}
     return StatementPage(
-        entries=found[:size],
-        more=len(found) > size,
+        lines=lines,
+        place=Place(lines[-1].stored.entry.sequence, last) if len(found) > size else None,
         balances={
             each: (opening.get(each, _NOTHING), closing.get(each, _NOTHING))
             for each in currencies
@@ -91,3 +100,53 @@ async def page_of_statement(
             for revision in sorted(revisions)
         },
     )
+
+
+def _beyond(whole: Stretch, place: Place | None) -> Stretch:
+    if place is None:
+        return whole
+    if whole.newest_first:
+        return replace(whole, until=min(whole.until, place.beyond - 1))
+    return replace(whole, after=max(whole.after, place.beyond))
+
+
+async def _entries(
+    connection: Connection, stretch: Stretch, sight: Sight, limit: int
+) -> list[StoredEntry]:
+    if sight.doers is None:
+        return await statements.lines(connection, stretch, limit)
+    return await attribution.entries_of(connection, stretch, sight.doers, limit)
+
+
+async def _lines(
+    connection: Connection,
+    whole: Stretch,
+    sight: Sight,
+    entries: Sequence[StoredEntry],
+    opening: Mapping[int, Four],
+) -> list[Line]:
+    """Lines in the same order, each explained by the line of its currency before it."""
+    if sight.doers is None:
+        return [Line(each, 0) for each in entries]
+    before: dict[int, int] = {}
+    unlisted: dict[int, int] = {}
+    for stored in sorted(entries, key=lambda each: each.entry.sequence):
+        entry = stored.entry
+        if entry.currency is None:
+            continue
+        if entry.currency not in before:
+            stretch = replace(
+                whole, until=entry.sequence - 1, currency=entry.currency, newest_first=True
+            )
+            known = await _entries(connection, stretch, sight, 1)
+            four = known[0].entry.after if known else opening.get(entry.currency, _NOTHING)
+            before[entry.currency] = _net(four)
+        after = _net(entry.after)
+        unlisted[entry.sequence] = after - entry.points - before[entry.currency]
+        before[entry.currency] = after
+    return [Line(each, unlisted.get(each.entry.sequence, 0)) for each in entries]
+
+
+def _net(four: Four) -> int:
+    available, pending, held, debt = four
+    return available + pending + held - debt

@@ -8,6 +8,7 @@ from grpc.aio import ServicerContext
 from chassis.identity import current_identity
 from kernel.refusals import MemberNotFound
 from services.ledger.operations.context import Caller
+from services.ledger.operations.sight import Member
 
 Context = ServicerContext[Any, Any]
 
@@ -16,6 +17,16 @@ def current_caller() -> Caller:
     """Who makes the call of this task, as operations know it."""
     identity = current_identity()
     return Caller(identity.organization, identity.actor)
+
+
+def by_itself() -> bool:
+    """Whether the call of this task is a member's own, with the token that it was given."""
+    return current_identity().member is not None
+
+
+def reader(program: str, member: str, *, own: bool = False) -> Member:
+    """Whose history the call of this task asks for; `own` as the request says."""
+    return Member(current_identity().organization, program, member, by_itself(), own)
 
 
 _Found = TypeVar("_Found")

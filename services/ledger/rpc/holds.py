@@ -19,7 +19,8 @@ from services.ledger.operations.holds import (
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import Item
 from services.ledger.operations.post import Written, apply, post
-from services.ledger.operations.read_history import FIRST_PAGE, Member
+from services.ledger.operations.read_history import FIRST_PAGE
+from services.ledger.operations.sight import Member
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller
 from services.ledger.rpc.named import given, named_command

@@ -16,17 +16,17 @@ from services.ledger.operations.read_account import AccountRead, read_accounts
 from services.ledger.operations.read_as_of import AsOf, read_accounts_as_of
 from services.ledger.operations.read_history import (
     FIRST_PAGE,
-    Member,
     get_posting,
     page_of_entries,
     page_of_expirations,
     page_of_lots,
 )
+from services.ledger.operations.sight import Member
 from services.ledger.operations.verify_account import verify_account
-from services.ledger.operations.watch_changes import Page, PostingChange, watch_changes
-from services.ledger.rpc import translate
+from services.ledger.operations.watch_changes import watch_changes
+from services.ledger.rpc import changes, translate
 from services.ledger.rpc.answers import answer, deadline
-from services.ledger.rpc.calls import Context, current_caller, found
+from services.ledger.rpc.calls import Context, current_caller, found, reader
 from services.ledger.rpc.holds import HoldServicer
 from services.ledger.rpc.member_accounts import MemberAccountsServicer
 from services.ledger.rpc.named import given
@@ -177,19 +177,28 @@ class LedgerServicer(
     ) -> ledger_pb2.ListEntriesResponse:
         """List a member's entries."""
         member, query = _listing("entries", request)
+        query["attributed_member"] = request.attributed_member
         position = decode_token(request.page_token, query, (int,))
-        before = int(position[0]) if position else FIRST_PAGE
         page = await page_of_entries(
-            self._ledger, member, request.currency, before, page_size(request.page_size)
+            self._ledger,
+            member,
+            request.currency,
+            request.attributed_member,
+            int(position[0]) if position else FIRST_PAGE,
+            page_size(request.page_size),
         )
-        token = encode_token(query, (page.entries[-1].entry.sequence,)) if page.more else ""
-        return ledger_pb2.ListEntriesResponse(
-            entries=[
-                translate.entry_message(stored.entry, stored.posting, page.policy)
-                for stored in page.entries
-            ],
-            next_page_token=token,
-        )
+        response = ledger_pb2.ListEntriesResponse()
+        for stored in page.entries:
+            entry = translate.entry_message(stored.entry, stored.posting, page.policy)
+            if member.itself:
+                entry.actor = ""
+            if page.confined:
+                # Whose lots paid for it, and how large they are, is others'.
+                del entry.draws[:]
+            response.entries.append(entry)
+        if page.more:
+            response.next_page_token = encode_token(query, (page.entries[-1].entry.sequence,))
+        return response
 
     async def ListLots(
         self, request: ledger_pb2.ListLotsRequest, context: Context
@@ -264,10 +273,9 @@ class LedgerServicer(
         """Stream the changes of the caller's organization, or to a service those of all."""
         caller = current_identity()
         organization = None if SERVICE_SCOPE in caller.scopes else caller.organization
-        async for page in watch_changes(
-            self._ledger, organization, dict(request.cursors), list(request.buckets)
-        ):
-            yield _changes(page)
+        wanted = changes.wanted(organization, request)
+        async for page in watch_changes(self._ledger, wanted, dict(request.cursors)):
+            yield changes.page_message(page)
 
     async def _one(
         self, request: ledger_pb2.PostRequest, validate_only: bool, *, indexed: bool = False
@@ -286,39 +294,13 @@ _Listing = (
 
 
 def _listing(name: str, request: _Listing) -> tuple[Member, dict[str, object]]:
-    organization = current_caller().organization
+    member = reader(request.program, request.member, own=request.own)
     query: dict[str, object] = {
         "list": name,
-        "organization": organization,
+        "organization": member.organization,
         "program": request.program,
         "member": request.member,
+        "own": request.own,
         "currency": request.currency,
     }
-    return Member(organization, request.program, request.member), query
-
-
-def _changes(page: Page) -> ledger_pb2.WatchChangesResponse:
-    response = ledger_pb2.WatchChangesResponse(cursors=dict(page.cursors))
-    if page.current_time is not None:
-        response.current_time.CopyFrom(translate.stamp(page.current_time))
-    for each in page.changes:
-        if isinstance(each, PostingChange):
-            place, posting = each.place, each.posting
-            response.changes.add(
-                bucket=place.bucket,
-                sequence=place.sequence,
-                organization=place.organization,
-                program=place.program,
-                record_time=translate.stamp(posting.record_time),
-                posting=translate.posting_message(posting, place.program, each.policy),
-            )
-        else:
-            response.changes.add(
-                bucket=each.bucket,
-                sequence=each.sequence,
-                organization=each.organization,
-                program=each.program,
-                record_time=translate.stamp(each.record_time),
-                program_changed=resources_pb2.ProgramChanged(revision=each.revision),
-            )
-    return response
+    return member, query

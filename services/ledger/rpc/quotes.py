@@ -5,7 +5,7 @@ from loyalty.ledger.v1 import ledger_pb2
 from services.ledger.domain.commands import Command
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.quote import quote_redemption
-from services.ledger.rpc.calls import Context, current_caller
+from services.ledger.rpc.calls import Context, by_itself, current_caller
 
 
 class QuoteServicer:
@@ -27,7 +27,9 @@ class QuoteServicer:
             operations=(),
             actor=caller.actor,
         )
-        quote = await quote_redemption(self._ledger, command, request.points, request.currency)
+        quote = await quote_redemption(
+            self._ledger, command, request.points, request.currency, itself=by_itself()
+        )
         response = ledger_pb2.QuoteRedemptionResponse(
             redeemable=quote.posting is not None,
             points=quote.points,
@@ -39,7 +41,7 @@ class QuoteServicer:
             response.value.currency = quote.policy.config.currency_code
         if quote.refusal is not None:
             response.refusal.CopyFrom(status_of(quote.refusal))
-        if quote.posting is not None:
+        if quote.posting is not None and not quote.confined:
             for sequence, points in quote.posting.entries[-1].draws:
                 response.draws.add(lot=str(quote.posting.lots[sequence]), points=points)
         return response

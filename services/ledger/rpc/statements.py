@@ -10,9 +10,8 @@ from services.ledger.domain.account import Entry, Kind, Posting
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.spending import redemption_value
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.operations.read_history import Member
-from services.ledger.operations.read_statement import StatementQuery, page_of_statement
-from services.ledger.rpc.calls import Context, current_caller
+from services.ledger.operations.read_statement import Place, StatementQuery, page_of_statement
+from services.ledger.rpc.calls import Context, current_caller, reader
 from services.ledger.rpc.describe import description
 from services.ledger.rpc.named import given
 from services.ledger.rpc.translate import stamp
@@ -36,28 +35,36 @@ class StatementServicer:
             given(request, "start_time"),
             given(request, "end_time"),
             request.attributed_member,
+            request.newest_first,
         )
+        member = reader(request.program, request.member, own=request.own)
         asked: dict[str, object] = {
             "list": "statement",
             "organization": organization,
             "program": request.program,
             "member": request.member,
+            "own": request.own,
             "query": str(query),
         }
-        position = decode_token(request.page_token, asked, (int,))
+        position = decode_token(request.page_token, asked, (int, int))
         page = await page_of_statement(
             self._ledger,
-            Member(organization, request.program, request.member),
+            member,
             query,
-            int(position[0]) if position else 0,
+            Place(int(position[0]), int(position[1])) if position else None,
             page_size(request.page_size),
         )
         response = ledger_pb2.GetStatementResponse()
-        for stored in page.entries:
-            entry, posting = stored.entry, stored.posting
-            fill_line(response.lines.add(), entry, posting, page.policies[posting.revision])
-        if page.more:
-            response.next_page_token = encode_token(asked, (page.entries[-1].entry.sequence,))
+        for each in page.lines:
+            line, posting = response.lines.add(), each.stored.posting
+            fill_line(line, each.stored.entry, posting, page.policies[posting.revision])
+            line.unlisted_points = each.unlisted
+            if member.itself:
+                # How the business books it is not the member's.
+                line.finance_account = line.cost_center = ""
+        if page.place is not None:
+            place = (page.place.beyond, page.place.last)
+            response.next_page_token = encode_token(asked, place)
         for number, (opening, closing) in page.balances.items():
             response.balances.add(
                 currency=page.policy.currencies[number].id,

@@ -266,6 +266,13 @@ async def page_of_entries(
 ) -> list[StoredEntry]:
     """At most `limit` entries below a sequence, newest first, with lots' ids."""
     rows = await connection.fetch(_ENTRY_PAGE, *key, before, currency, limit)
+    return await stored_entries(connection, key, rows)
+
+
+async def stored_entries(
+    connection: Connection, key: Key, rows: Iterable[asyncpg.Record]
+) -> list[StoredEntry]:
+    """Entries of one account from rows of `ENTRY_COLUMNS` and `POSTING_COLUMNS`, with lots' ids."""
     result = [StoredEntry(entry_of(row), posting_of(tuple(row)[ENTRY_WIDTH:])) for row in rows]
     ids = await lot_ids(connection, _lots_named((key, stored.entry) for stored in result))
     for stored in result:

@@ -1,12 +1,12 @@
 """Reading statements: stretches of an account's entries by when they were recorded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from chassis.database import Connection
 from services.ledger.store import history
 from services.ledger.store.accounts import Key
+from services.ledger.store.attribution import Stretch
 from services.ledger.store.history import StoredEntry
 
 Four = tuple[int, int, int, int]
@@ -20,9 +20,9 @@ SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS}
 FROM entry e JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
 WHERE e.bucket = $1 AND e.account = $2 AND e.sequence > $3 AND e.sequence <= $4
     AND ($5::smallint IS NULL OR e.currency = $5)
-    AND ($6::int IS NULL OR (p.addressee_bucket = $6 AND p.addressee = $7))
-ORDER BY e.sequence LIMIT $8
+ORDER BY e.sequence {{order}} LIMIT $6
 """
+_OLDEST_FIRST, _NEWEST_FIRST = (_LINES.format(order=order) for order in ("ASC", "DESC"))
 
 # The last entry of each currency is found from the end, however long the history is.
 _BALANCES = """
@@ -34,14 +34,6 @@ CROSS JOIN LATERAL (
     ORDER BY sequence DESC LIMIT 1
 ) e
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Which entries: of a currency (None: of all), and of one addressee (None: of everybody)."""
-
-    currency: int | None
-    addressee: Key | None
 
 
 async def entries_before(connection: Connection, key: Key, instant: datetime, count: int) -> int:
@@ -60,19 +52,13 @@ async def entries_before(connection: Connection, key: Key, instant: datetime, co
     return low
 
 
-async def lines(
-    connection: Connection, key: Key, after: int, until: int, which: Lines, limit: int
-) -> list[StoredEntry]:
-    """At most `limit` entries after a sequence up to and including another, oldest first."""
-    addressee = which.addressee or (None, None)
-    rows = await connection.fetch(_LINES, *key, after, until, which.currency, *addressee, limit)
-    found = []
-    for row in rows:
-        posting = history.posting_of(tuple(row)[history.ENTRY_WIDTH :])
-        posting.entries.append(history.entry_of(row))
-        found.append(StoredEntry(posting.entries[0], posting))
-    await history.name_others(connection, [each.posting for each in found])
-    return found
+async def lines(connection: Connection, stretch: Stretch, limit: int) -> list[StoredEntry]:
+    """At most `limit` entries of a stretch, whoever's doing they were."""
+    rows = await connection.fetch(
+        _NEWEST_FIRST if stretch.newest_first else _OLDEST_FIRST,
+        *stretch.key, stretch.after, stretch.until, stretch.currency, limit,
+    )  # fmt: skip
+    return await history.stored_entries(connection, stretch.key, rows)
 
 
 async def balances_after(

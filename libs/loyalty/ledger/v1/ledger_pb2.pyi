@@ -1813,7 +1813,9 @@ class QuoteRedemptionResponse(_message.Message):
 
     @_builtins.property
     def draws(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Draw]:
-        """Output only. The lots that it would take from, in order."""
+        """Output only. The lots that it would take from, in order; with a member's own token none of a
+        group's.
+        """
 
     @_builtins.property
     def refusal(self) -> _status_pb2.Status:
@@ -1852,6 +1854,8 @@ class GetStatementRequest(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ATTRIBUTED_MEMBER_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
@@ -1863,7 +1867,15 @@ class GetStatementRequest(_message.Message):
     page_token: _builtins.str
     """Optional. `next_page_token` of the answer before, with the same request otherwise."""
     attributed_member: _builtins.str
-    """Optional. Of a group or a fleet: only what this member or vehicle did."""
+    """Optional. Of a group or a fleet: only what this member or vehicle did. Default: everything, and
+    with a member's own token what it may see.
+    """
+    newest_first: _builtins.bool
+    """Optional. Newest line first. Default: oldest first."""
+    own: _builtins.bool
+    """Optional. The member's own account, where it is linked to another. Default: the one that its
+    points are in.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """Optional. From this record time on. Default: the beginning."""
@@ -1883,10 +1895,12 @@ class GetStatementRequest(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         attributed_member: _builtins.str = ...,
+        newest_first: _builtins.bool = ...,
+        own: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "end_time", b"end_time", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "program", b"program", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "end_time", b"end_time", "member", b"member", "newest_first", b"newest_first", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1914,6 +1928,7 @@ class StatementLine(_message.Message):
     FINANCE_ACCOUNT_FIELD_NUMBER: _builtins.int
     COST_CENTER_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    UNLISTED_POINTS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Output only. The entry's sequence."""
     posting: _builtins.str
@@ -1938,10 +1953,17 @@ class StatementLine(_message.Message):
     """Output only. Of a group or a fleet: whose doing it was."""
     finance_account: _builtins.str
     """Output only. Of a redemption: the account of the general ledger that bears it, as configured
-    (`redemption.account`).
+    (`redemption.account`); empty for a member's own token.
     """
     cost_center: _builtins.str
-    """Output only. Of a redemption: the cost centre, as configured (`redemption.cost_center`)."""
+    """Output only. Of a redemption: the cost centre, as configured (`redemption.cost_center`); empty for
+    a member's own token.
+    """
+    unlisted_points: _builtins.int
+    """Output only. Of a statement by whose doing it was: what lines that are not in it changed, net,
+    since the line before of the currency, or since the opening balance. The balance before +
+    unlisted_points + points = balance; else 0.
+    """
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When the ledger learned it."""
@@ -1977,10 +1999,11 @@ class StatementLine(_message.Message):
         finance_account: _builtins.str = ...,
         cost_center: _builtins.str = ...,
         value: _money_pb2.Money | None = ...,
+        unlisted_points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "effective_time", b"effective_time", "record_time", b"record_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "available", b"available", "balance", b"balance", "cost_center", b"cost_center", "currency", b"currency", "date", b"date", "description", b"description", "effective_time", b"effective_time", "finance_account", b"finance_account", "kind", b"kind", "points", b"points", "posting", b"posting", "record_time", b"record_time", "reference", b"reference", "sequence", b"sequence", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "available", b"available", "balance", b"balance", "cost_center", b"cost_center", "currency", b"currency", "date", b"date", "description", b"description", "effective_time", b"effective_time", "finance_account", b"finance_account", "kind", b"kind", "points", b"points", "posting", b"posting", "record_time", b"record_time", "reference", b"reference", "sequence", b"sequence", "unlisted_points", b"unlisted_points", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2301,6 +2324,8 @@ class ListEntriesRequest(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
+    ATTRIBUTED_MEMBER_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
@@ -2311,6 +2336,14 @@ class ListEntriesRequest(_message.Message):
     """Optional. At most this many, 1 to 1,000. Default: 50."""
     page_token: _builtins.str
     """Optional. `next_page_token` of the answer before, with the same request otherwise."""
+    own: _builtins.bool
+    """Optional. The member's own account, where it is linked to another. Default: the one that its
+    points are in.
+    """
+    attributed_member: _builtins.str
+    """Optional. Of a group or a fleet: only what this member or vehicle did. Default: everything, and
+    with a member's own token what it may see.
+    """
     def __init__(
         self,
         *,
@@ -2319,10 +2352,12 @@ class ListEntriesRequest(_message.Message):
         currency: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        own: _builtins.bool = ...,
+        attributed_member: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "member", b"member", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2368,6 +2403,7 @@ class ListLotsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     INCLUDE_CLOSED_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
@@ -2380,6 +2416,10 @@ class ListLotsRequest(_message.Message):
     """Optional. `next_page_token` of the answer before, with the same request otherwise."""
     include_closed: _builtins.bool
     """Optional. Also lots of which nothing is left."""
+    own: _builtins.bool
+    """Optional. The member's own account, where it is linked to another. Default: the one that its
+    points are in.
+    """
     def __init__(
         self,
         *,
@@ -2389,10 +2429,11 @@ class ListLotsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         include_closed: _builtins.bool = ...,
+        own: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "include_closed", b"include_closed", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "include_closed", b"include_closed", "member", b"member", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2437,6 +2478,7 @@ class ListExpirationsRequest(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OWN_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
@@ -2447,6 +2489,10 @@ class ListExpirationsRequest(_message.Message):
     """Optional. At most this many, 1 to 1,000. Default: 50."""
     page_token: _builtins.str
     """Optional. `next_page_token` of the answer before, with the same request otherwise."""
+    own: _builtins.bool
+    """Optional. The member's own account, where it is linked to another. Default: the one that its
+    points are in.
+    """
     def __init__(
         self,
         *,
@@ -2455,10 +2501,11 @@ class ListExpirationsRequest(_message.Message):
         currency: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        own: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "member", b"member", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "member", b"member", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

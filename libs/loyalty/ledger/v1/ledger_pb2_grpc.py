@@ -378,9 +378,13 @@ class LedgerServiceServicer:
 
     def GetStatement(self, request, context):
         """Answers a member's statement: every change with its date, kind, description, points and the
-        balance after it, oldest first, between two record times.
+        balance after it, oldest first, between two record times. What is recorded after the first page
+        was answered is on none of its pages.
 
-        Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+        A member's own token sees of a group's account the lines attributed to itself; whose role has the
+        permission MANAGE sees all.
+
+        Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -427,7 +431,10 @@ class LedgerServiceServicer:
     def ListEntries(self, request, context):
         """Lists a member's entries, newest first.
 
-        Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
+        A member's own token sees of a group's account the entries attributed to itself, without the lots
+        that they drew; whose role has the permission MANAGE sees all.
+
+        Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -163,9 +163,13 @@ class LedgerServiceStub:
     """
     GetStatement: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStatementRequest, _ledger_pb2.GetStatementResponse]
     """Answers a member's statement: every change with its date, kind, description, points and the
-    balance after it, oldest first, between two record times.
+    balance after it, oldest first, between two record times. What is recorded after the first page
+    was answered is on none of its pages.
 
-    Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+    A member's own token sees of a group's account the lines attributed to itself; whose role has the
+    permission MANAGE sees all.
+
+    Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     GetAccount: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetAccountRequest, _resources_pb2.Account]
     """Answers what a member has at the program's now, or had.
@@ -192,7 +196,10 @@ class LedgerServiceStub:
     ListEntries: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]
     """Lists a member's entries, newest first.
 
-    Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
+    A member's own token sees of a group's account the entries attributed to itself, without the lots
+    that they drew; whose role has the permission MANAGE sees all.
+
+    Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     ListLots: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListLotsRequest, _ledger_pb2.ListLotsResponse]
     """Lists a member's lots, newest first; by default only those with points left.
@@ -354,9 +361,13 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     GetStatement: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStatementRequest, _ledger_pb2.GetStatementResponse]  # type: ignore[assignment]
     """Answers a member's statement: every change with its date, kind, description, points and the
-    balance after it, oldest first, between two record times.
+    balance after it, oldest first, between two record times. What is recorded after the first page
+    was answered is on none of its pages.
 
-    Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+    A member's own token sees of a group's account the lines attributed to itself; whose role has the
+    permission MANAGE sees all.
+
+    Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     GetAccount: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetAccountRequest, _resources_pb2.Account]  # type: ignore[assignment]
     """Answers what a member has at the program's now, or had.
@@ -383,7 +394,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     ListEntries: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListEntriesRequest, _ledger_pb2.ListEntriesResponse]  # type: ignore[assignment]
     """Lists a member's entries, newest first.
 
-    Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
+    A member's own token sees of a group's account the entries attributed to itself, without the lots
+    that they drew; whose role has the permission MANAGE sees all.
+
+    Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     ListLots: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListLotsRequest, _ledger_pb2.ListLotsResponse]  # type: ignore[assignment]
     """Lists a member's lots, newest first; by default only those with points left.
@@ -644,9 +658,13 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetStatementResponse, _abc.Awaitable[_ledger_pb2.GetStatementResponse]]:
         """Answers a member's statement: every change with its date, kind, description, points and the
-        balance after it, oldest first, between two record times.
+        balance after it, oldest first, between two record times. What is recorded after the first page
+        was answered is on none of its pages.
 
-        Refusals: CURRENCY_NOT_FOUND, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
+        A member's own token sees of a group's account the lines attributed to itself; whose role has the
+        permission MANAGE sees all.
+
+        Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -703,7 +721,10 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ledger_pb2.ListEntriesResponse, _abc.Awaitable[_ledger_pb2.ListEntriesResponse]]:
         """Lists a member's entries, newest first.
 
-        Refusals: CURRENCY_NOT_FOUND, INVALID_PAGE_TOKEN.
+        A member's own token sees of a group's account the entries attributed to itself, without the lots
+        that they drew; whose role has the permission MANAGE sees all.
+
+        Refusals: CURRENCY_NOT_FOUND, PERMISSION_MISSING, GROUP_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod

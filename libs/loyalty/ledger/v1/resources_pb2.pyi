@@ -611,7 +611,7 @@ class Entry(_message.Message):
     reference: _builtins.str
     """Output only. The caller's own reference."""
     actor: _builtins.str
-    """Output only. Who asked for it."""
+    """Output only. Who asked for it; empty for a member's own token."""
     related: _builtins.int
     """Output only. Sequence of the entry that this one refers to: the hold's, or the one reversed; else 0."""
     unrecovered: _builtins.int
@@ -640,7 +640,9 @@ class Entry(_message.Message):
 
     @_builtins.property
     def draws(self) -> _containers.RepeatedCompositeFieldContainer[Global___Draw]:
-        """Output only. The lots that points were taken from or given back to, in that order."""
+        """Output only. The lots that points were taken from or given back to, in that order; with a member's
+        own token none of a group's that it does not manage.
+        """
 
     @_builtins.property
     def forfeits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Forfeit]:
