@@ -73,6 +73,8 @@ class Suite(
             yield part
 
     def GetAccount(self, request: ledger_pb2.GetAccountRequest, context: Any) -> Any:
+        if request.member == "late":
+            refuse(context, grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED")
         if request.member != "ada":
             refuse(context, grpc.StatusCode.NOT_FOUND, "MEMBER_NOT_FOUND")
         balance = Balance(currency="points", available=1234567)
@@ -249,6 +251,9 @@ def test_verify_compares_the_history_with_a_file_of_checkpoints(
     [
         pytest.param(
             ("member", "show", "sample", "bob"), {}, 3, "MEMBER_NOT_FOUND", id="a refusal"
+        ),
+        pytest.param(
+            ("member", "show", "sample", "late"), {}, 4, "DEADLINE_PASSED", id="what may pass"
         ),
         pytest.param(("member", "show", "sample"), {}, 2, "Missing argument", id="wrong usage"),
         pytest.param(("token", "--member", "ada"), {}, 2, "go together", id="half a member"),

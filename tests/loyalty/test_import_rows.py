@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from loyalty.command.event_sending import chunks
 from loyalty.command.rows import File, Meaning, parse_columns, read_file
-from loyalty.command.sending import chunks
 from loyalty.common.v1.money_pb2 import Money
 from loyalty.rules.v1.events_pb2 import Event
 

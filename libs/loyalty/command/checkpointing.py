@@ -1,14 +1,13 @@
 """`loyalty checkpoint`: the ledger signs how far its history goes, and a copy is kept elsewhere."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loyalty.calls import RetryPolicy, credential_of, options_of
-from loyalty.client import Client, LoyaltyRefusal
+from loyalty.calls import LoyaltyRefusal
+from loyalty.command.clients import client_here
 from loyalty.command.output import err, moment, out
 from loyalty.ledger.v1.proof_pb2 import (
     CreateCheckpointRequest,
@@ -34,8 +33,7 @@ def checkpoint(
     ] = False,
 ) -> None:
     """Have the ledger write a checkpoint; exit code 1 where a copy is of another file."""
-    options = options_of(os.environ, RetryPolicy(wait_for_ready=False))
-    with Client(options, credential_of(os.environ)) as client:
+    with client_here() as client:
         proof = client.stub(ProofServiceStub)
         request = CreateCheckpointRequest(begin_anew=begin_anew)
         made = proof.CreateCheckpoint(request, timeout=SECONDS)

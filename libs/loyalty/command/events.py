@@ -1,9 +1,7 @@
 """`loyalty events import`: a file of purchases, or of other events, into a program."""
 
-import asyncio
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,23 +9,27 @@ from typing import Annotated
 
 import typer
 
-from loyalty.calls import LoyaltyRefusal, RetryPolicy, credential_of, options_of
 from loyalty.client import AsyncClient
 from loyalty.clock import SERVICES, advance
+from loyalty.command.clients import async_client_here
 from loyalty.command.clocks import StubPart
-from loyalty.command.output import REFUSED, UNREACHABLE, err, out
-from loyalty.command.progress import Progress, shown_progress
+from loyalty.command.event_sending import EventTotals, Submitter, chunks
+from loyalty.command.importing import (
+    Acknowledged,
+    may_go_on,
+    program_and_zone,
+    run_import,
+    send_file,
+    totals_so_far,
+)
+from loyalty.command.output import REFUSED, WRONG, FirstLines, out, print_report
 from loyalty.command.progress_file import ProgressFile, state_folder
 from loyalty.command.rows import PURCHASE, File, Meaning, parse_columns, read_file
-from loyalty.command.sending import DEADLINE_SECONDS, PASSING, Patience, Submitter, Totals, chunks
-from loyalty.command.times import instant_of, zone_of
+from loyalty.command.sending import DEADLINE_SECONDS, Patience
+from loyalty.command.times import instant_of
 from loyalty.common.v1.clock_pb2_grpc import ClockServiceStub
-from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest, Program
-from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
+from loyalty.ledger.v1.program_pb2 import Program
 from loyalty.rules.v1.events_pb2_grpc import EventServiceStub
-
-SHOWN = 20
-WRONG = 2
 
 app = typer.Typer(no_args_is_help=True, help="Take in what members did.")
 
@@ -104,35 +106,24 @@ def import_(
         file, program, columns, type_, currency.upper(), batch, concurrency, patience,
         advance_clock, end, skip_bad, fresh,
     )  # fmt: skip
-    try:
-        code = asyncio.run(_import(wanted))
-    except LoyaltyRefusal as refusal:
-        if refusal.code not in PASSING:
-            raise
-        # Not the rows are refused: a service says that it cannot just now.
-        err.print(str(refusal), style="red", markup=False)
-        code = UNREACHABLE
-    if code:
-        raise typer.Exit(code)
+    run_import(_import(wanted))
 
 
 async def _import(wanted: Wanted) -> int:
     """Read, send and report; answers the exit code."""
-    options = options_of(os.environ, RetryPolicy(attempts=1, wait_for_ready=False))
-    async with AsyncClient(options, credential_of(os.environ)) as client:
-        programs = client.stub(ProgramServiceStub)
-        program = await programs.GetProgram(GetProgramRequest(program=wanted.program))
+    async with async_client_here(once=True) as client:
+        program, zone = await program_and_zone(client, wanted.program)
         if wanted.advance_clock and not program.sandbox:
             raise ValueError(f"{wanted.program} is no sandbox: its clock cannot be advanced")
-        settings = await programs.GetProgramSettings(
-            GetProgramSettingsRequest(program=wanted.program)
-        )
-        zone = zone_of(settings.program.time_zone)
         file = read_file(wanted.path, Meaning(wanted.columns, zone, wanted.type, wanted.currency))
         end = instant_of(wanted.end, zone) if wanted.end else None
         if end is not None and file.rows and end < file.rows[-1].time:
             raise ValueError(f"--end: the last row is at {file.rows[-1].time.isoformat()}")
-        if file.bad and not _may_go_on(wanted, file):
+        lines = FirstLines()
+        for bad in file.bad:
+            lines.say(f"{wanted.path}, {bad}")
+        lines.end()
+        if not may_go_on(len(file.bad), len(file.rows), skip_bad=wanted.skip_bad):
             return WRONG
         started = time.monotonic()
         run = _Run(client, wanted, program, file)
@@ -140,23 +131,6 @@ async def _import(wanted: Wanted) -> int:
         await run.go(end)
         _report(file, run.totals, run.totals.rows - skipped, time.monotonic() - started)
         return REFUSED if run.totals.refused else 0
-
-
-def _may_go_on(wanted: Wanted, file: File) -> bool:
-    """Say which rows are bad, and whether the others are imported."""
-    for bad in file.bad[:SHOWN]:
-        err.print(f"{wanted.path}, {bad}", markup=False, highlight=False, soft_wrap=True)
-    if len(file.bad) > SHOWN:
-        err.print(f"… and {len(file.bad) - SHOWN:,} more")
-    if wanted.skip_bad:
-        return True
-    err.print(
-        f"nothing was sent: bad rows {len(file.bad):,}, good rows {len(file.rows):,};"
-        " --skip-bad imports the good ones",
-        style="red",
-        soft_wrap=True,
-    )
-    return False
 
 
 class _Run:
@@ -177,28 +151,22 @@ class _Run:
             file.digest, program.program, program.create_time.ToJsonString(),
             sorted(wanted.columns.items()), wanted.type, wanted.currency,
         )  # fmt: skip
-        self.totals = Totals() if wanted.fresh else Totals.from_json(self._kept.read())
-        if self.totals.rows > len(file.rows):
-            self.totals = Totals()
-        if self.totals.rows:
-            err.print(f"going on after row {self.totals.rows:,} of {len(self._rows):,}")
+        self.totals = totals_so_far(self._kept, EventTotals, len(self._rows), fresh=wanted.fresh)
 
     async def go(self, end: datetime | None) -> None:
         """Send what is not yet acknowledged, and leave the clock at `end`."""
-        with shown_progress(err, self._wanted.path.name, len(self._rows)) as progress:
-            patience = Patience(self._wanted.patience, progress.say)
-            progress.begin(self.totals.rows)
-            try:
-                await self._send(patience, progress)
-                if self._wanted.advance_clock:
-                    await self._move(patience, max(end or self._now, self._now), following=True)
-            except BaseException:
-                done, all_ = self.totals.rows, len(self._rows)
-                progress.say(f"stopped after row {done:,} of {all_:,}: the same command goes on")
-                raise
-        self._kept.forget()
 
-    async def _send(self, patience: Patience, progress: Progress) -> None:
+        async def send(patience: Patience, acknowledged: Acknowledged) -> None:
+            await self._send(patience, acknowledged)
+            if self._wanted.advance_clock:
+                await self._move(patience, max(end or self._now, self._now), following=True)
+
+        wanted = self._wanted
+        await send_file(
+            wanted.path, len(self._rows), self.totals, self._kept, wanted.patience, send
+        )
+
+    async def _send(self, patience: Patience, acknowledged: Acknowledged) -> None:
         wanted = self._wanted
         submitter = Submitter(self._rules, wanted.program, wanted.batch, patience, self.totals)
         rows = self._rows[self.totals.rows :]
@@ -207,8 +175,7 @@ class _Run:
             if wanted.advance_clock and chunk.time > self._now:
                 await self._move(patience, chunk.time, following=False)
             await submitter.send(chunk)
-            self._keep(progress.say)
-            progress.reached(self.totals.rows, chunk.time)
+            acknowledged(chunk.time)
 
     async def _move(self, patience: Patience, until: datetime, *, following: bool) -> None:
         """Move the clock of every service that has something due on the way, and the ledger's."""
@@ -216,14 +183,8 @@ class _Run:
         await patience.call(lambda: advance(keeper, followers, until, following=following))
         self._now = until
 
-    def _keep(self, say: Callable[[str], None]) -> None:
-        try:
-            self._kept.write(self.totals.to_json())
-        except OSError as error:
-            say(f"the progress cannot be kept in {self._kept.path}: {error.strerror}")
 
-
-def _report(file: File, totals: Totals, sent: int, seconds: float) -> None:
+def _report(file: File, totals: EventTotals, sent: int, seconds: float) -> None:
     """Say what became of the rows."""
     lines = [
         ("rows", f"{totals.rows:,}"),
@@ -238,7 +199,6 @@ def _report(file: File, totals: Totals, sent: int, seconds: float) -> None:
     ]
     if file.bad:
         lines.insert(1, ("bad rows, skipped", f"{len(file.bad):,}"))
-    for name, value in lines:
-        out.print(f"{name:<28}{value:>14}", markup=False, highlight=False)
+    print_report(lines)
     rate = f"{sent / max(seconds, 1e-6):,.0f} rows/s"
     out.print(f"{sent:,} rows in {seconds:,.1f} s, {rate}", markup=False, highlight=False)

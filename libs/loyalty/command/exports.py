@@ -1,14 +1,14 @@
 """`loyalty … export`: members, statements and redemptions as tables for other systems."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from loyalty.calls import LoyaltyRefusal, RetryPolicy, credential_of, options_of
+from loyalty.calls import LoyaltyRefusal
 from loyalty.client import Client
+from loyalty.command.clients import client_here
 from loyalty.command.output import err
 from loyalty.command.progress import shown_progress
 from loyalty.command.tables import Format, time_text, written_rows
@@ -60,12 +60,6 @@ def statements() -> None:
 @redemptions_app.callback()
 def redemptions() -> None:
     """Give out what was redeemed, to finance."""
-
-
-def client_here() -> Client:
-    """A client as the environment describes it, which does not wait for a ledger that is down."""
-    options = options_of(os.environ, RetryPolicy(wait_for_ready=False))
-    return Client(options, credential_of(os.environ))
 
 
 def all_members(client: Client, program: str) -> Iterator[Member]:

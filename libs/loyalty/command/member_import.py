@@ -1,6 +1,5 @@
 """`loyalty members import`: members of another system, with what they bring."""
 
-import asyncio
 import os
 import time
 import zlib
@@ -12,29 +11,32 @@ from typing import Annotated, Any
 
 import typer
 
-from loyalty.calls import (
-    LoyaltyRefusal,
-    RetryPolicy,
-    credential_of,
-    options_of,
-    refusal_of_status,
+from loyalty.calls import LoyaltyRefusal
+from loyalty.command.clients import async_client_here
+from loyalty.command.importing import (
+    Acknowledged,
+    may_go_on,
+    program_and_zone,
+    run_import,
+    send_file,
+    totals_so_far,
 )
-from loyalty.client import AsyncClient
 from loyalty.command.member_rows import MemberFile, NumberedMember, parse_members_map
-from loyalty.command.output import REFUSED, UNREACHABLE, err, out
-from loyalty.command.progress import shown_progress
-from loyalty.command.progress_file import ProgressFile, state_folder
+from loyalty.command.output import REFUSED, WRONG, FirstLines, err, print_report
+from loyalty.command.progress_file import ProgressFile, Totals, state_folder
 from loyalty.command.rows import BadRow
-from loyalty.command.sending import DEADLINE_SECONDS, PASSING, Patience
-from loyalty.command.times import zone_of
-from loyalty.ledger.v1.account_pb2 import ImportMembersRequest, MemberImport
+from loyalty.command.sending import (
+    DEADLINE_SECONDS,
+    PASSING,
+    Patience,
+    refusal_in,
+    side_by_side,
+    until_answered,
+)
+from loyalty.ledger.v1.account_pb2 import ImportMembersRequest, ImportMembersResult, MemberImport
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
-from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest
-from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
 from loyalty.ledger.v1.resources_pb2 import Entry
 
-SHOWN = 20
-WRONG = 2
 BALANCES_MAX = 5_000
 
 
@@ -55,17 +57,14 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Totals:
-    """What became of the rows so far; points by currency."""
+class MemberTotals(Totals):
+    """What became of the members so far; points by currency."""
 
-    rows: int = 0
     enrolled: int = 0
-    replayed: int = 0
     points: Counter[str] = field(default_factory=Counter)
     expired: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
 
-    def add(self, result: Any) -> None:
+    def add(self, result: ImportMembersResult) -> None:
         """Count a row that stands."""
         if result.replayed:
             self.replayed += 1
@@ -77,32 +76,6 @@ class Totals:
                 self.points[entry.currency] += entry.points
             elif entry.kind == Entry.EXPIRED:
                 self.expired[entry.currency] -= entry.points
-
-    def to_json(self) -> dict[str, Any]:
-        """The totals as JSON has them."""
-        return {
-            "rows": self.rows,
-            "enrolled": self.enrolled,
-            "replayed": self.replayed,
-            "points": dict(self.points),
-            "expired": dict(self.expired),
-            "refused": dict(self.refused),
-        }
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> "Totals":
-        """The totals that `to_json` made; none where it is something else."""
-        try:
-            counters = [
-                Counter({str(name): int(count) for name, count in value[each].items()})
-                for each in ("points", "expired", "refused")
-            ]
-            rows, enrolled, replayed = (
-                int(value[each]) for each in ("rows", "enrolled", "replayed")
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return Totals()
-        return Totals(rows, enrolled, replayed, *counters)
 
 
 def import_(
@@ -155,105 +128,70 @@ def import_(
         file, program, import_id, parse_members_map(map_), batch, concurrency, patience, skip_bad,
         fresh, validate_only,
     )  # fmt: skip
-    try:
-        code = asyncio.run(_import(wanted))
-    except LoyaltyRefusal as refusal:
-        if refusal.code not in PASSING:
-            raise
-        # Not the rows are refused: the ledger says that it cannot just now.
-        err.print(str(refusal), style="red", markup=False)
-        code = UNREACHABLE
-    if code:
-        raise typer.Exit(code)
+    run_import(_import(wanted))
 
 
 async def _import(wanted: Wanted) -> int:
     """Read, send and report; answers the exit code."""
-    options = options_of(os.environ, RetryPolicy(attempts=1, wait_for_ready=False))
-    async with AsyncClient(options, credential_of(os.environ)) as client:
-        programs = client.stub(ProgramServiceStub)
-        program = await programs.GetProgram(GetProgramRequest(program=wanted.program))
-        settings = await programs.GetProgramSettings(
-            GetProgramSettingsRequest(program=wanted.program)
-        )
-        file = MemberFile(wanted.path, zone_of(settings.program.time_zone), wanted.columns)
+    async with async_client_here(once=True) as client:
+        program, zone = await program_and_zone(client, wanted.program)
+        file = MemberFile(wanted.path, zone, wanted.columns)
         kept = ProgressFile.of(
             state_folder(os.environ), "members", file.digest(), program.program,
             program.create_time.ToJsonString(), wanted.import_id, sorted(wanted.columns.items()),
             wanted.skip_bad, wanted.validate_only,
         )  # fmt: skip
         good, bad = _look_through(file)
-        if bad and not wanted.skip_bad:
-            err.print(
-                f"nothing was sent: bad rows {bad:,}, good rows {good:,};"
-                " --skip-bad imports the good ones",
-                style="red",
-                soft_wrap=True,
-            )
+        if not may_go_on(bad, good, skip_bad=wanted.skip_bad):
             return WRONG
-        run = _Run(client.stub(AccountServiceStub), wanted, file, kept, good)
-        started, skipped = time.monotonic(), run.totals.rows
-        await run.go()
+        totals = totals_so_far(kept, MemberTotals, good, fresh=wanted.fresh)
+        run = _Run(client.stub(AccountServiceStub), wanted, file, totals)
+        started, skipped = time.monotonic(), totals.rows
+        await send_file(wanted.path, good, totals, kept, wanted.patience, run.send)
         seconds = time.monotonic() - started
-        _report(run.totals, bad, (run.totals.rows - skipped) / max(seconds, 1e-9))
-        return REFUSED if run.totals.refused else 0
+        _report(totals, bad, (totals.rows - skipped) / max(seconds, 1e-9))
+        return REFUSED if totals.refused else 0
 
 
 def _look_through(file: MemberFile) -> tuple[int, int]:
     """Read the whole file before anything of it is sent: how many rows are good, and bad."""
-    good = bad = 0
+    good = 0
+    bad = FirstLines()
     for row in file.rows():
         if isinstance(row, BadRow):
-            bad += 1
-            if bad <= SHOWN:
-                err.print(f"{file.path}, {row}", markup=False, highlight=False, soft_wrap=True)
+            bad.say(f"{file.path}, {row}")
         else:
             good += 1
-    if bad > SHOWN:
-        err.print(f"… and {bad - SHOWN:,} more")
-    return good, bad
+    bad.end()
+    return good, bad.count
 
 
 class _Run:
-    """One import: chunk after chunk, the progress kept after each."""
+    """One import: chunk after chunk, each member's rows in order."""
 
     def __init__(
-        self, members: Any, wanted: Wanted, file: MemberFile, kept: ProgressFile, good: int
+        self, members: Any, wanted: Wanted, file: MemberFile, totals: MemberTotals
     ) -> None:
         self._members = members
         self._wanted = wanted
         self._file = file
-        self._kept = kept
-        self._good = good
-        self._shown = 0
-        self.totals = Totals() if wanted.fresh else Totals.from_json(kept.read())
-        if self.totals.rows > good:
-            self.totals = Totals()
-        if self.totals.rows:
-            err.print(f"going on after row {self.totals.rows:,} of {good:,}")
+        self._totals = totals
+        self._refused = FirstLines()
 
-    async def go(self) -> None:
+    async def send(self, patience: Patience, acknowledged: Acknowledged) -> None:
         """Send what is not yet acknowledged."""
-        with shown_progress(err, self._wanted.path.name, self._good) as progress:
-            patience = Patience(self._wanted.patience, progress.say)
-            progress.begin(self.totals.rows)
-            try:
-                for chunk in self._chunks():
-                    await self._send(chunk, patience)
-                    self._keep(progress.say)
-                    progress.reached(self.totals.rows)
-            except BaseException:
-                done = self.totals.rows
-                progress.say(
-                    f"stopped after row {done:,} of {self._good:,}: the same command goes on"
-                )
-                raise
-        self._kept.forget()
+        for chunk in self._chunks():
+            lanes: list[list[NumberedMember]] = [[] for _ in range(self._wanted.concurrency)]
+            for row in chunk:
+                lanes[zlib.crc32(row.message.member.encode()) % len(lanes)].append(row)
+            await side_by_side(self._lane(lane, patience) for lane in lanes if lane)
+            self._totals.rows += len(chunk)
+            acknowledged(None)
 
     def _chunks(self) -> Iterator[list[NumberedMember]]:
         """The rows that are not yet acknowledged, so many as are sent at once."""
         most = self._wanted.batch * self._wanted.concurrency
-        behind = self.totals.rows
+        behind = self._totals.rows
         chunk: list[NumberedMember] = []
         for row in self._file.rows():
             if isinstance(row, BadRow):
@@ -268,66 +206,31 @@ class _Run:
         if chunk:
             yield chunk
 
-    async def _send(self, chunk: Sequence[NumberedMember], patience: Patience) -> None:
-        lanes: list[list[NumberedMember]] = [[] for _ in range(self._wanted.concurrency)]
-        for row in chunk:
-            lanes[zlib.crc32(row.message.member.encode()) % len(lanes)].append(row)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for lane in filter(None, lanes):
-                    tasks.create_task(self._lane(lane, patience))
-        except ExceptionGroup as group:
-            # What went wrong first is what there is to say.
-            raise group.exceptions[0] from None
-        self.totals.rows += len(chunk)
-
     async def _lane(self, rows: Sequence[NumberedMember], patience: Patience) -> None:
         for batch in _batches(rows, self._wanted.batch):
-            await self._batch(batch, patience)
+            await until_answered(batch, self._ask, self._count, patience)
 
-    async def _batch(self, rows: Sequence[MemberImport], patience: Patience) -> None:
-        """Send until every row has an answer that stands; each is counted once."""
-        waiting = list(rows)
+    async def _ask(self, rows: Sequence[MemberImport]) -> Sequence[ImportMembersResult]:
+        request = ImportMembersRequest(
+            program=self._wanted.program,
+            import_id=self._wanted.import_id,
+            rows=rows,
+            validate_only=self._wanted.validate_only,
+        )
+        answer = await self._members.ImportMembers(request, timeout=DEADLINE_SECONDS)
+        return list(answer.results)
 
-        async def attempt() -> None:
-            nonlocal waiting
-            request = ImportMembersRequest(
-                program=self._wanted.program,
-                import_id=self._wanted.import_id,
-                rows=waiting,
-                validate_only=self._wanted.validate_only,
-            )
-            answer = await self._members.ImportMembers(request, timeout=DEADLINE_SECONDS)
-            again: list[MemberImport] = []
-            why: LoyaltyRefusal | None = None
-            for row, result in zip(waiting, answer.results, strict=True):
-                refusal = refusal_of_status(result.status) if result.HasField("status") else None
-                if refusal is None:
-                    self.totals.add(result)
-                elif refusal.code in PASSING:
-                    again.append(row)
-                    why = why or refusal
-                else:
-                    self._refused(row, refusal)
-            if len(again) < len(waiting):
-                patience.went_well()
-            waiting = again
-            if why is not None:
-                raise why
-
-        await patience.call(attempt)
-
-    def _refused(self, row: MemberImport, refusal: LoyaltyRefusal) -> None:
-        self.totals.refused[refusal.reason] += 1
-        self._shown += 1
-        if self._shown <= SHOWN:
-            err.print(f"row {row.number:,}: {refusal}", markup=False, soft_wrap=True)
-
-    def _keep(self, say: Any) -> None:
-        try:
-            self._kept.write(self.totals.to_json())
-        except OSError as error:
-            say(f"the progress cannot be kept in {self._kept.path}: {error.strerror}")
+    def _count(self, row: MemberImport, result: ImportMembersResult) -> LoyaltyRefusal | None:
+        """Count a result that stands; answers why another one does not yet."""
+        if result.HasField("posting"):
+            self._totals.add(result)
+            return None
+        refusal = refusal_in(result.status)
+        if refusal.code in PASSING:
+            return refusal
+        self._totals.refused[refusal.reason] += 1
+        self._refused.say(f"row {row.number:,}: {refusal}")
+        return None
 
 
 def _batches(rows: Sequence[NumberedMember], size: int) -> Iterator[list[MemberImport]]:
@@ -345,7 +248,7 @@ def _batches(rows: Sequence[NumberedMember], size: int) -> Iterator[list[MemberI
         yield batch
 
 
-def _report(totals: Totals, bad: int, rate: float) -> None:
+def _report(totals: MemberTotals, bad: int, rate: float) -> None:
     """Say what became of the rows."""
     lines = [
         ("rows", f"{totals.rows:,}"),
@@ -359,6 +262,5 @@ def _report(totals: Totals, bad: int, rate: float) -> None:
             for name, points in sorted(totals.expired.items())
         ),
     ]
-    for name, value in lines:
-        out.print(f"{name:<28}{value:>14}", markup=False, highlight=False)
+    print_report(lines)
     err.print(f"{rate:,.0f} rows/s", highlight=False)

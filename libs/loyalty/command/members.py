@@ -1,14 +1,12 @@
 """`loyalty member show`: what a member has, and the last things that happened."""
 
-import os
 from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToJson
 from rich.table import Table
 
-from loyalty.calls import RetryPolicy, credential_of, options_of
-from loyalty.client import Client
+from loyalty.command.clients import client_here
 from loyalty.command.output import moment, out
 from loyalty.ledger.v1.ledger_pb2 import (
     GetAccountRequest,
@@ -34,8 +32,7 @@ def show(
     json: Annotated[bool, typer.Option(help="The account as JSON, and nothing else.")] = False,
 ) -> None:
     """Show a member's balances, next expirations and newest entries."""
-    options = options_of(os.environ, RetryPolicy(wait_for_ready=False))
-    with Client(options, credential_of(os.environ)) as client:
+    with client_here() as client:
         ledger = client.stub(LedgerServiceStub)
         account = ledger.GetAccount(GetAccountRequest(program=program, member=member))
         if json:

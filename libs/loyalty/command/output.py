@@ -1,7 +1,7 @@
 """How the command speaks: tables and answers to stdout, everything else to stderr."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import grpc
@@ -9,12 +9,39 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from loyalty.client import LoyaltyRefusal
+from loyalty.command.sending import PASSING
 
+WRONG = 2
 REFUSED = 3
 UNREACHABLE = 4
+SHOWN = 20
 
 out = Console()
 err = Console(stderr=True)
+
+
+class FirstLines:
+    """Says the first lines of many of a kind to stderr, and of the others how many there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def say(self, line: str) -> None:
+        """Say a line, unless there were enough."""
+        self.count += 1
+        if self.count <= SHOWN:
+            err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """Say how many were not said."""
+        if self.count > SHOWN:
+            err.print(f"… and {self.count - SHOWN:,} more")
+
+
+def print_report(lines: Iterable[tuple[str, str]]) -> None:
+    """Print what a job comes to: names and values, one line each."""
+    for name, value in lines:
+        out.print(f"{name:<28}{value:>14}", markup=False, highlight=False)
 
 
 @contextmanager
@@ -23,6 +50,10 @@ def say_failures() -> Iterator[None]:
     try:
         yield
     except LoyaltyRefusal as refusal:
+        if refusal.code in PASSING:
+            # Nothing of what was asked is refused: a service says that it cannot just now.
+            err.print(str(refusal), style="red", markup=False)
+            sys.exit(UNREACHABLE)
         err.print(f"refused: {refusal}", style="red", markup=False)
         for field, description in refusal.violations:
             err.print(f"  {field}: {description}", markup=False)
@@ -35,7 +66,7 @@ def say_failures() -> Iterator[None]:
         sys.exit(UNREACHABLE)
     except ValueError as error:
         err.print(str(error), style="red", markup=False)
-        sys.exit(2)
+        sys.exit(WRONG)
 
 
 def moment(time: Timestamp) -> str:

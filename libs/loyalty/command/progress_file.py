@@ -6,10 +6,12 @@ Losing it is harmless: ids come from the rows, and what was taken in is answered
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
@@ -18,6 +20,35 @@ def state_folder(environ: Mapping[str, str]) -> Path:
         return Path(chosen)
     base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or ".") / ".local" / "state"
     return Path(base) / "loyalty"
+
+
+@dataclass(slots=True)
+class Totals:
+    """What became of a file's rows so far; each kind of import counts more: numbers, counters."""
+
+    rows: int = 0
+    replayed: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """The totals as JSON has them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The totals that `to_json` made; none where it is something else."""
+        totals = cls()
+        try:
+            for each in fields(cls):
+                kept = value[each.name]
+                if isinstance(getattr(totals, each.name), Counter):
+                    kept = Counter({str(name): int(count) for name, count in kept.items()})
+                else:
+                    kept = int(kept)
+                setattr(totals, each.name, kept)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return cls()
+        return totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +72,17 @@ class ProgressFile:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def write(self, value: Mapping[str, Any]) -> None:
-        """Keep this instead: all of it or none, whenever the process ends. OSError is harmless."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def keep(self, totals: Totals, say: Callable[[str], None]) -> None:
+        """Keep these: all of them or none, whenever the process ends. `say` why that cannot be."""
         fresh = self.path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(value), encoding="utf-8")
-        fresh.replace(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(totals.to_json()), encoding="utf-8")
+            fresh.replace(self.path)
+        except OSError as error:
+            say(f"the progress cannot be kept in {self.path}: {error.strerror}")
 
     def forget(self) -> None:
         """The import is complete: the next one asks the suite about every row."""
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.unlink()

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from loyalty.calls import RetryPolicy, Token, credential_of, options_of
-from loyalty.client import Client
+from loyalty.calls import Token, credential_of
+from loyalty.command.clients import client_here
 from loyalty.command.output import out
 from loyalty.gateway.v1.credential_pb2 import IssueTokenRequest
 from loyalty.gateway.v1.credential_pb2_grpc import CredentialServiceStub
@@ -29,6 +29,6 @@ def token(
     credential = credential_of(os.environ)
     secret = credential.token if isinstance(credential, Token) else credential.key
     # The gateway takes the key itself here: the token to print is the first one that is needed.
-    with Client(options_of(os.environ, RetryPolicy(wait_for_ready=False)), Token(secret)) as client:
+    with client_here(Token(secret)) as client:
         answer = client.stub(CredentialServiceStub).IssueToken(request)
     out.file.write(f"{answer.token}\n")

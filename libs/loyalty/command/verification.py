@@ -4,8 +4,6 @@ With a file of checkpoints the history of the whole ledger is compared with what
 """
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +14,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
-from loyalty.calls import RetryPolicy, credential_of, options_of
-from loyalty.client import AsyncClient
+from loyalty.command.clients import async_client_here
 from loyalty.command.history_check import Checked, check_history
 from loyalty.command.output import err, out
+from loyalty.command.sending import side_by_side
 from loyalty.ledger.v1.proof_pb2 import VerifyProgramRequest, VerifyProgramResponse
 from loyalty.ledger.v1.proof_pb2_grpc import ProofServiceStub
 from loyalty.proof import History, public_key_of, read_checkpoints
@@ -96,14 +94,11 @@ def verify(
     folder = Path() if checkpoints is None else checkpoints.parent
     try:
         checked = asyncio.run(_verify(program, outcome, history, folder))
-    except (KeyboardInterrupt, ExceptionGroup) as stopped:
+    except BaseException:
         if outcome.places != places:
             err.print(f"stopped; go on with --from {outcome.position()}", soft_wrap=True)
         _print(outcome.lines)
-        if isinstance(stopped, ExceptionGroup):
-            # What went wrong first is what there is to say.
-            raise stopped.exceptions[0] from None
-        sys.exit(130)
+        raise
     _print([*outcome.lines, *checked.lines])
     if outcome.wrong:
         err.print(f"{outcome.wrong:,} of {outcome.members:,} accounts disagree", style="red")
@@ -155,9 +150,8 @@ def _read_history(checkpoints: Path | None, public_key: Path | None) -> History 
 
 
 async def _verify(program: str, outcome: Outcome, history: History | None, folder: Path) -> Checked:
-    options = options_of(os.environ, RetryPolicy(wait_for_ready=False))
     with _progress() as progress:
-        async with AsyncClient(options, credential_of(os.environ)) as client:
+        async with async_client_here() as client:
             proof = client.stub(ProofServiceStub)
             task = progress.add_task(program, total=0)
             ahead = 0
@@ -168,10 +162,11 @@ async def _verify(program: str, outcome: Outcome, history: History | None, folde
                 ahead += part.total
                 progress.update(task, total=ahead, advance=part.accounts)
 
-            async with asyncio.TaskGroup() as tasks:
-                for shard, place in enumerate(outcome.places):
-                    if place is not None:
-                        tasks.create_task(_shard(proof, program, outcome, shard, taken))
+            await side_by_side(
+                _shard(proof, program, outcome, shard, taken)
+                for shard, place in enumerate(outcome.places)
+                if place is not None
+            )
             if history is None:
                 return Checked()
             total = sum(len(each) for each in history.stretches.values())
