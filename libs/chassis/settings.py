@@ -96,6 +96,16 @@ class ServiceSettings(BaseSettings):
         return self
 
 
+class NamesErased(ServiceSettings):
+    """Settings of a service that publishes who was erased."""
+
+    erasure_days: float = Field(default=30.0, ge=0.001, le=3_650)
+    """How long the stream says who was erased, for those who follow it late; then it is forgotten.
+
+    A follower that was away for longer begins anew.
+    """
+
+
 class CallsLedger(ServiceSettings):
     """Settings of a service that calls the ledger."""
 

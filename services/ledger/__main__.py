@@ -29,7 +29,7 @@ from loyalty.ledger.v1.program_pb2_grpc import add_ProgramServiceServicer_to_ser
 from loyalty.ledger.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 from loyalty.ledger.v1.report_pb2_grpc import add_ReportServiceServicer_to_server
 from services.ledger.domain.programs import Known
-from services.ledger.jobs import checkpoints, settlement, waking
+from services.ledger.jobs import checkpoints, forgetting, settlement, waking
 from services.ledger.operations.checkpoints import Keeper, ProofContext
 from services.ledger.operations.context import ProgramContext, Settler
 from services.ledger.operations.environment import Environment
@@ -173,6 +173,7 @@ async def running(
         jobs = [
             asyncio.create_task(settlement.run(ledger)),
             asyncio.create_task(waking.run(ledger)),
+            asyncio.create_task(forgetting.run(programs, settings.erasure_days)),
         ]
         if proof.keeper is not None and settings.checkpoint_minutes:
             jobs.append(asyncio.create_task(checkpoints.run(proof, settings.checkpoint_minutes)))

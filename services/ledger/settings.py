@@ -5,10 +5,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from chassis.settings import ServiceSettings
+from chassis.settings import NamesErased
 
 
-class LedgerSettings(ServiceSettings):
+class LedgerSettings(NamesErased):
     """What the ledger may be told besides what every service may."""
 
     ledger_port: int = Field(default=50051, ge=0, le=65535)

@@ -254,7 +254,9 @@ VALID: dict[str, Make] = {
     "GetCheckpoint": lambda p, m: proof_pb2.GetCheckpointRequest(checkpoint=1_000_000),
     "ListCheckpoints": lambda p, m: proof_pb2.ListCheckpointsRequest(page_size=2),
     "ReadLeaves": lambda p, m: proof_pb2.ReadLeavesRequest(bucket=1, after=1, heads=[2, 5]),
-    "WatchChanges": lambda p, m: ledger_pb2.WatchChangesRequest(cursors={1: 1}, buckets=[1, 2]),
+    "WatchChanges": lambda p, m: ledger_pb2.WatchChangesRequest(
+        cursors={1: 1}, buckets=[1, 2], kinds=[resources_pb2.Change.MEMBER_ERASED]
+    ),
     "CreateOrganization": lambda p, m: program_pb2.CreateOrganizationRequest(
         organization=fresh("org")
     ),

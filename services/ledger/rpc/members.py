@@ -120,6 +120,7 @@ class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
             ],
             members_erased=erased.members,
             identifiers_erased=erased.identifiers,
+            replayed=erased.replayed,
         )
 
     async def ListMembers(

@@ -56,6 +56,7 @@ ORDER BY c.program, c.revision
 _CHANGES = """
 SELECT (SELECT count(*) FROM posting WHERE bucket = $1 AND sequence > $2 AND sequence <= $3)
     + (SELECT count(*) FROM program_change WHERE bucket = $1 AND sequence > $2 AND sequence <= $3)
+    + (SELECT count(*) FROM erasure WHERE bucket = $1 AND sequence > $2 AND sequence <= $3)
 """
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ledger.domain.identifiers import Identifier
 from services.ledger.store.accounts import Key
+from services.ledger.store.erasures import ErasedName
 
 _LOCK = text("""
 SELECT billing_day, state FROM account WHERE bucket = :bucket AND id = :account FOR NO KEY UPDATE
@@ -75,7 +76,7 @@ RETURNING 1
 _ERASE_NAMES = text(f"""
 {_FAMILY}
 DELETE FROM directory d USING family f WHERE d.bucket = f.bucket AND d.person = f.person
-RETURNING d.organization, d.member
+RETURNING d.bucket, d.organization, d.member
 """)
 
 
@@ -135,15 +136,15 @@ async def lock_person(
 
 async def erase_person(
     connection: AsyncConnection, bucket: int, person: int
-) -> tuple[list[tuple[str, str]], int]:
-    """Make a person unknown: the erased (organization, member), and how many identifiers went.
+) -> tuple[list[ErasedName], int]:
+    """Make a person unknown: the names erased, and how many identifiers went.
 
     The accounts are locked. The directory goes last, because the others are found by it.
     """
     whose = {"bucket": bucket, "person": person}
     await connection.execute(_ERASE_ACCOUNTS, whose)
     identifiers = len((await connection.execute(_ERASE_IDENTIFIERS, whose)).all())
-    names = [(row[0], row[1]) for row in await connection.execute(_ERASE_NAMES, whose)]
+    names = [ErasedName(*row) for row in await connection.execute(_ERASE_NAMES, whose)]
     return names, identifiers
 
 

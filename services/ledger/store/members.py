@@ -56,6 +56,7 @@ _LIST = f"""
 SELECT {_COLUMNS}
 FROM account a JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
 WHERE a.program = $1 AND (a.id, a.bucket) > ($2, $3) AND d.organization = $4 AND a.sequence > 0
+    AND a.kind = 1
 ORDER BY a.id, a.bucket
 LIMIT $5
 """
@@ -72,6 +73,6 @@ async def find_member(
 async def list_members(
     connection: Connection, program: int, organization: str, after: tuple[int, int], limit: int
 ) -> Sequence[MemberRow]:
-    """At most `limit` members of a program after an (account, bucket), in that order."""
+    """At most `limit` people of a program after an (account, bucket), in that order."""
     rows = await connection.fetch(_LIST, program, *after, organization, limit)
     return [MemberRow(**dict(row)) for row in rows]

@@ -165,11 +165,12 @@ SELECT (SELECT count(*) FROM accounts),
 
 # Sequences of a bucket have no gaps, so that its head says how many changes there are.
 _STREAMS = """
-SELECT h.bucket, h.sequence, coalesce(p.count, 0) + coalesce(c.count, 0)
+SELECT h.bucket, h.sequence, coalesce(p.count, 0) + coalesce(c.count, 0) + coalesce(e.count, 0)
 FROM head h
 LEFT JOIN (SELECT bucket, count(*) FROM posting GROUP BY bucket) p USING (bucket)
 LEFT JOIN (SELECT bucket, count(*) FROM program_change GROUP BY bucket) c USING (bucket)
-WHERE h.sequence <> coalesce(p.count, 0) + coalesce(c.count, 0)
+LEFT JOIN (SELECT bucket, count(*) FROM erasure GROUP BY bucket) e USING (bucket)
+WHERE h.sequence <> coalesce(p.count, 0) + coalesce(c.count, 0) + coalesce(e.count, 0)
 ORDER BY h.bucket
 """
 

@@ -1,14 +1,16 @@
 """The ledger's change stream: where its heads are, and what lies behind a cursor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+import asyncpg
 
 from chassis.database import Connection
 
 _HEADS = "SELECT bucket, sequence FROM head WHERE bucket = ANY($1::int[])"
 
-# Postings and changes of programs share their bucket's sequences; each page is in order.
+# Postings, changes of programs and erasures share their bucket's sequences; each page is in order.
 _POSTINGS = """
 SELECT p.bucket, p.sequence, p.program, g.organization, g.id
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, after, until)
@@ -20,12 +22,20 @@ CROSS JOIN LATERAL (
 JOIN program g ON g.key = p.program
 """
 
-_PROGRAM_CHANGES = """
-SELECT c.bucket, c.sequence, c.revision, c.record_time, g.organization, g.id
-FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, after, until)
+# In one statement: a follower asks for each page. Only an erasure is of no program.
+_OTHERS = """
+WITH k AS MATERIALIZED (
+    SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, after, until)
+)
+SELECT c.bucket, c.sequence, c.record_time, g.organization, g.id, c.revision
+FROM k
 JOIN program_change c
     ON c.bucket = k.bucket AND c.sequence > k.after AND c.sequence <= k.until
 JOIN program g ON g.key = c.program
+UNION ALL
+SELECT e.bucket, e.sequence, e.record_time, e.organization, coalesce(e.member, ''), NULL
+FROM k
+JOIN erasure e ON e.bucket = k.bucket AND e.sequence > k.after AND e.sequence <= k.until
 """
 
 
@@ -54,10 +64,25 @@ class ProgramMove:
 
     bucket: int
     sequence: int
-    revision: int
     record_time: datetime
     organization: str
     program: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """An id became nobody's; empty where that was so long ago that it is forgotten."""
+
+    bucket: int
+    sequence: int
+    record_time: datetime
+    organization: str
+    member: str
+
+
+Kinds = Collection[type[PostingPlace | ProgramMove | Erasure]]
+ALL: Kinds = (PostingPlace, ProgramMove, Erasure)
 
 
 async def heads(connection: Connection, buckets: Sequence[int]) -> Mapping[int, int]:
@@ -66,17 +91,29 @@ async def heads(connection: Connection, buckets: Sequence[int]) -> Mapping[int, 
 
 
 async def moves(
-    connection: Connection, stretches: Sequence[Stretch]
-) -> tuple[list[PostingPlace], list[ProgramMove]]:
-    """What happened in stretches of the stream: postings' places, and changes of programs."""
+    connection: Connection, stretches: Sequence[Stretch], kinds: Kinds = ALL
+) -> tuple[list[PostingPlace], list[ProgramMove | Erasure]]:
+    """What happened in stretches of the stream: postings' places, and everything else.
+
+    Only of these kinds.
+    """
     columns = (
         [stretch.bucket for stretch in stretches],
         [stretch.after for stretch in stretches],
         [stretch.until for stretch in stretches],
     )
-    places = await connection.fetch(_POSTINGS, *columns)
-    changes = await connection.fetch(_PROGRAM_CHANGES, *columns)
-    return (
-        [PostingPlace(row[0], row[1], row[3], row[4]) for row in places],
-        [ProgramMove(*row) for row in changes],
-    )
+    places: list[PostingPlace] = []
+    others: list[ProgramMove | Erasure] = []
+    if PostingPlace in kinds:
+        rows = await connection.fetch(_POSTINGS, *columns)
+        places = [PostingPlace(row[0], row[1], row[3], row[4]) for row in rows]
+    if ProgramMove in kinds or Erasure in kinds:
+        others = [_other(row) for row in await connection.fetch(_OTHERS, *columns)]
+    return places, [other for other in others if type(other) in kinds]
+
+
+def _other(row: asyncpg.Record) -> ProgramMove | Erasure:
+    *place, organization, name, revision = row
+    if revision is None:
+        return Erasure(*place, organization, name)
+    return ProgramMove(*place, organization, name, revision)

@@ -578,10 +578,13 @@ class EraseMemberResponse(_message.Message):
     POSTINGS_FIELD_NUMBER: _builtins.int
     MEMBERS_ERASED_FIELD_NUMBER: _builtins.int
     IDENTIFIERS_ERASED_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
     members_erased: _builtins.int
     """Output only. How many ids of members were erased, those merged into this one included."""
     identifiers_erased: _builtins.int
     """Output only. How many identifiers were erased."""
+    replayed: _builtins.bool
+    """Output only. True where the request had been applied before."""
     @_builtins.property
     def postings(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Posting]:
         """Output only. The postings of the write-off, one for each account that had points."""
@@ -592,10 +595,11 @@ class EraseMemberResponse(_message.Message):
         postings: _abc.Iterable[_resources_pb2.Posting] | None = ...,
         members_erased: _builtins.int = ...,
         identifiers_erased: _builtins.int = ...,
+        replayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers_erased", b"identifiers_erased", "members_erased", b"members_erased", "postings", b"postings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers_erased", b"identifiers_erased", "members_erased", b"members_erased", "postings", b"postings", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,10 +201,12 @@ class AccountServiceServicer:
         into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
         totals stay, and name nobody. With `write_off` available and pending points are debited before, by
         entries ADJUSTED_OUT with the reason given, for which the scope `ledger:write` is needed besides the
-        method's own. Allowed while frozen.
+        method's own. Allowed while frozen. It is published as MEMBER_ERASED, for everybody who keeps
+        something by the id.
 
-        Idempotent by `request_id` until it is done; then the member is unknown.
-        Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
+        Idempotent by `request_id` for 30 days, unless the ledger is told otherwise; then nothing is known
+        of the id any more. Refusals: REQUEST_ID_REUSED, MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first),
+        HOLD_OPEN (with `write_off`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -234,7 +236,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMembers(self, request, context):
-        """Lists the members of a program, ordered by when the ledger first knew them.
+        """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
+        no members: `ListGroups` lists those.
 
         Refusals: INVALID_PAGE_TOKEN.
         """

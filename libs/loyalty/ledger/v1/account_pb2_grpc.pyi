@@ -85,10 +85,12 @@ class AccountServiceStub:
     into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
     totals stay, and name nobody. With `write_off` available and pending points are debited before, by
     entries ADJUSTED_OUT with the reason given, for which the scope `ledger:write` is needed besides the
-    method's own. Allowed while frozen.
+    method's own. Allowed while frozen. It is published as MEMBER_ERASED, for everybody who keeps
+    something by the id.
 
-    Idempotent by `request_id` until it is done; then the member is unknown.
-    Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
+    Idempotent by `request_id` for 30 days, unless the ledger is told otherwise; then nothing is known
+    of the id any more. Refusals: REQUEST_ID_REUSED, MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first),
+    HOLD_OPEN (with `write_off`).
     """
     FreezeMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.FreezeMemberRequest, _account_pb2.FreezeMemberResponse]
     """Lets no points of a member move until it is unfrozen. Time goes on: points mature and expire, and
@@ -106,7 +108,8 @@ class AccountServiceStub:
     MEMBER_NOT_FROZEN.
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]
-    """Lists the members of a program, ordered by when the ledger first knew them.
+    """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
+    no members: `ListGroups` lists those.
 
     Refusals: INVALID_PAGE_TOKEN.
     """
@@ -224,10 +227,12 @@ class AccountServiceAsyncStub(AccountServiceStub):
     into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
     totals stay, and name nobody. With `write_off` available and pending points are debited before, by
     entries ADJUSTED_OUT with the reason given, for which the scope `ledger:write` is needed besides the
-    method's own. Allowed while frozen.
+    method's own. Allowed while frozen. It is published as MEMBER_ERASED, for everybody who keeps
+    something by the id.
 
-    Idempotent by `request_id` until it is done; then the member is unknown.
-    Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
+    Idempotent by `request_id` for 30 days, unless the ledger is told otherwise; then nothing is known
+    of the id any more. Refusals: REQUEST_ID_REUSED, MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first),
+    HOLD_OPEN (with `write_off`).
     """
     FreezeMember: _aio.UnaryUnaryMultiCallable[_account_pb2.FreezeMemberRequest, _account_pb2.FreezeMemberResponse]  # type: ignore[assignment]
     """Lets no points of a member move until it is unfrozen. Time goes on: points mature and expire, and
@@ -245,7 +250,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     MEMBER_NOT_FROZEN.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]  # type: ignore[assignment]
-    """Lists the members of a program, ordered by when the ledger first knew them.
+    """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
+    no members: `ListGroups` lists those.
 
     Refusals: INVALID_PAGE_TOKEN.
     """
@@ -396,10 +402,12 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         into it and all identifiers are gone, and the id is unknown from then on. Entries, balances and
         totals stay, and name nobody. With `write_off` available and pending points are debited before, by
         entries ADJUSTED_OUT with the reason given, for which the scope `ledger:write` is needed besides the
-        method's own. Allowed while frozen.
+        method's own. Allowed while frozen. It is published as MEMBER_ERASED, for everybody who keeps
+        something by the id.
 
-        Idempotent by `request_id` until it is done; then the member is unknown.
-        Refusals: MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first), HOLD_OPEN (with `write_off`).
+        Idempotent by `request_id` for 30 days, unless the ledger is told otherwise; then nothing is known
+        of the id any more. Refusals: REQUEST_ID_REUSED, MEMBER_NOT_FOUND, MEMBER_IN_GROUP (leave first),
+        HOLD_OPEN (with `write_off`).
         """
 
     @_abc_1.abstractmethod
@@ -435,7 +443,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_pb2.ListMembersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.ListMembersResponse, _abc.Awaitable[_account_pb2.ListMembersResponse]]:
-        """Lists the members of a program, ordered by when the ledger first knew them.
+        """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
+        no members: `ListGroups` lists those.
 
         Refusals: INVALID_PAGE_TOKEN.
         """

@@ -2659,6 +2659,7 @@ class WatchChangesRequest(_message.Message):
 
     CURSORS_FIELD_NUMBER: _builtins.int
     BUCKETS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cursors(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Optional. The last sequence seen of each bucket."""
@@ -2667,15 +2668,22 @@ class WatchChangesRequest(_message.Message):
     def buckets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Optional. Only these buckets. Default: all."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.Change.Kind.ValueType]:
+        """Optional. Only changes of these kinds; cursors move over the others. Without POSTING changes may
+        come a second later. Default: all.
+        """
+
     def __init__(
         self,
         *,
         cursors: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
         buckets: _abc.Iterable[_builtins.int] | None = ...,
+        kinds: _abc.Iterable[_resources_pb2.Change.Kind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "cursors", b"cursors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "cursors", b"cursors", "kinds", b"kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

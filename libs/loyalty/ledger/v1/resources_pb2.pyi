@@ -1200,6 +1200,33 @@ class Change(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Change._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Change._Kind.ValueType  # 0
+        """Never sent."""
+        POSTING: Change._Kind.ValueType  # 1
+        """An account moved."""
+        PROGRAM_CHANGED: Change._Kind.ValueType  # 2
+        """A program's configuration changed."""
+        MEMBER_ERASED: Change._Kind.ValueType  # 3
+        """A member was erased."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What can change."""
+
+    KIND_UNSPECIFIED: Change.Kind.ValueType  # 0
+    """Never sent."""
+    POSTING: Change.Kind.ValueType  # 1
+    """An account moved."""
+    PROGRAM_CHANGED: Change.Kind.ValueType  # 2
+    """A program's configuration changed."""
+    MEMBER_ERASED: Change.Kind.ValueType  # 3
+    """A member was erased."""
+
     BUCKET_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     ORGANIZATION_FIELD_NUMBER: _builtins.int
@@ -1207,14 +1234,15 @@ class Change(_message.Message):
     RECORD_TIME_FIELD_NUMBER: _builtins.int
     POSTING_FIELD_NUMBER: _builtins.int
     PROGRAM_CHANGED_FIELD_NUMBER: _builtins.int
+    MEMBER_ERASED_FIELD_NUMBER: _builtins.int
     bucket: _builtins.int
     """Output only. Which part of the stream; from 0 to the number of buckets − 1."""
     sequence: _builtins.int
     """Output only. The place in that part, from 1."""
     organization: _builtins.str
-    """Output only. The organization that owns the program."""
+    """Output only. The organization that owns the program, or whose member it is about."""
     program: _builtins.str
-    """Output only. The program."""
+    """Output only. The program; empty for a change that is about all of an organization's."""
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When the ledger learned it."""
@@ -1227,6 +1255,10 @@ class Change(_message.Message):
     def program_changed(self) -> Global___ProgramChanged:
         """The program, its currencies, counters or settings changed."""
 
+    @_builtins.property
+    def member_erased(self) -> Global___MemberErased:
+        """A member was erased: whoever keeps anything by this id forgets it."""
+
     def __init__(
         self,
         *,
@@ -1237,12 +1269,13 @@ class Change(_message.Message):
         record_time: _timestamp_pb2.Timestamp | None = ...,
         posting: Global___Posting | None = ...,
         program_changed: Global___ProgramChanged | None = ...,
+        member_erased: Global___MemberErased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact", "posting", b"posting", "program_changed", b"program_changed", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact", "member_erased", b"member_erased", "posting", b"posting", "program_changed", b"program_changed", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "fact", b"fact", "organization", b"organization", "posting", b"posting", "program", b"program", "program_changed", b"program_changed", "record_time", b"record_time", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "fact", b"fact", "member_erased", b"member_erased", "organization", b"organization", "posting", b"posting", "program", b"program", "program_changed", b"program_changed", "record_time", b"record_time", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["posting", "program_changed"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["posting", "program_changed", "member_erased"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -1269,3 +1302,29 @@ class ProgramChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProgramChanged: _TypeAlias = ProgramChanged  # noqa: Y015
+
+@_typing.final
+class MemberErased(_message.Message):
+    """An id of a member leads to nobody from now on, in all programs of the organization. It comes after
+    all postings of the accounts that were the id's own. The same id enrolled later is somebody else.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """Output only. The id. Empty in a change that is read later than it is kept, 30 days unless the
+    ledger is told otherwise (`LOYALTY_ERASURE_DAYS`): who comes so late begins anew.
+    """
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberErased: _TypeAlias = MemberErased  # noqa: Y015
