@@ -169,6 +169,8 @@ class Chain:
                 return await following(call, request)
             except Refusal as refusal:
                 status = status_of(refusal)
+                # Whoever raised it may hold it: a cycle through the frames of its traceback.
+                refusal.__traceback__ = None
             except grpc.aio.AbortError:
                 call.code = "ABORTED_BY_HANDLER"
                 raise

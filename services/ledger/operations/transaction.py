@@ -246,7 +246,8 @@ class Transaction:
                 postings = item.plan.decide(command, party, self._parties())
                 self._plans.append(item.plan)
         except Refusal as refusal:
-            return Refused(refusal)
+            # Its traceback leads to the whole transaction, which only the collector would end.
+            return Refused(refusal.with_traceback(None))
         if item.name is not None:
             # A group has no billing day: that of who belongs to it is its own account's.
             shared = fold.account.kind is not AccountKind.PERSON
