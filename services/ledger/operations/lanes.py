@@ -19,7 +19,7 @@ from chassis.metrics import REGISTRY
 from chassis.refusals import DeadlinePassed, DependencyUnavailable, Overloaded
 from services.ledger.operations.claims import Outrun
 from services.ledger.operations.environment import Environment
-from services.ledger.operations.gathering import Arrivals, gathered
+from services.ledger.operations.gathering import Arrivals, Crowd, gathered
 from services.ledger.operations.outcomes import Broken, Item, Outcome, Refused
 from services.ledger.operations.transaction import RevisionMoved, Transaction
 from services.ledger.store.accounts import Key
@@ -120,7 +120,11 @@ class Lanes:
             raise Overloaded
         for number, some in places.items():
             lanes[number].put(some)
-        await ticket.done
+        self._arrivals.under_way += 1
+        try:
+            await ticket.done
+        finally:
+            self._arrivals.under_way -= 1
         return [outcome for outcome in ticket.outcomes if outcome is not None]
 
     async def settle(self, accounts: Collection[Key], /, *, again: bool = False) -> None:
@@ -148,9 +152,9 @@ class _Lane:
         self._environment = environment
         self._committed = committed
         self._arrivals = arrivals
-        # Callers that put something since the last transaction began, and those before it.
+        # Callers that put something since the last transaction began.
         self._callers = 0
-        self._crowd = 0
+        self._crowd = Crowd()
         self._session = Session(pool)
         self._queue: deque[_Place] = deque()
         self._awake = asyncio.Event()
@@ -199,7 +203,8 @@ class _Lane:
             self._crowd,
             self._arrivals,
         )
-        self._crowd, self._callers = self._callers, 0
+        self._crowd.served(self._callers)
+        self._callers = 0
         batch = self._take()
         if batch:
             self._batch.observe(len(batch))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from chassis.database import ACQUIRE_TIMEOUT_S, Connection, Pool
-from services.ledger.operations.gathering import Arrivals, gathered
+from services.ledger.operations.gathering import Arrivals, Crowd, gathered
 from services.ledger.store import accounts as account_rows
 from services.ledger.store import directory
 from services.ledger.store.accounts import Key, Loaded
@@ -32,7 +32,7 @@ class _SharedReads(Generic[_Asked, _Answer]):
         self._pool = pool
         self._queue: deque[tuple[Sequence[_Asked], asyncio.Future[_Answer]]] = deque()
         self._arrivals = Arrivals()
-        self._crowd = 0
+        self._crowd = Crowd()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
@@ -44,9 +44,13 @@ class _SharedReads(Generic[_Asked, _Answer]):
         future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((keys, future))
         self._arrivals.count += 1
+        self._arrivals.under_way += 1
         if len(self._tasks) < READERS:
             self._tasks.add(asyncio.create_task(self._run()))
-        return await future
+        try:
+            return await future
+        finally:
+            self._arrivals.under_way -= 1
 
     async def _run(self) -> None:
         try:
@@ -54,7 +58,7 @@ class _SharedReads(Generic[_Asked, _Answer]):
                 waiting = self._queue.__len__
                 await gathered(waiting, KEYS_MAX, waiting, self._crowd, self._arrivals)
                 batch = self._take()
-                self._crowd = len(batch)
+                self._crowd.served(len(batch))
                 await self._answer(batch)
         finally:
             # Not by a callback, which runs later: whoever asks in between must find no reader here.
