@@ -4,7 +4,9 @@ A service keeps plain alembic revisions in `services/<name>/store/migrations`; t
 runs them is here, once for all. A revision may declare
 
 * `append_only = ("entry", …)`: tables in which the serving role may neither update nor delete;
-* `deletable = ("lease", …)`: tables from which it may delete.
+* `deletable = ("lease", …)`: tables from which it may delete;
+* `erasable = {"change": ("member", …)}`: columns that it may update in spite of `append_only`,
+  because they name people, who can be erased.
 
 Every other table may be read, inserted into and updated.
 """
@@ -14,6 +16,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from alembic import command
@@ -106,10 +109,14 @@ def _grant(connection: Connection, script_location: Path, role: str) -> None:
     names = sorted(str(row[0]) for row in tables)
     append_only = set(_declared(script_location, "append_only"))
     deletable = set(_declared(script_location, "deletable"))
+    erasable = dict(_declared(script_location, "erasable"))
     connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {quote(role)}"))
     for name in names:
         for statement in _grants(quote(name), quote(role), _rights(name, append_only, deletable)):
             connection.execute(text(statement))
+        for column in erasable.get(name, ()):
+            columns = f"UPDATE ({quote(column)}) ON {quote(name)}"
+            connection.execute(text(f"GRANT {columns} TO {quote(role)}"))
     connection.commit()
 
 
@@ -126,6 +133,7 @@ def _grants(table: str, role: str, rights: str) -> Sequence[str]:
     return f"REVOKE ALL ON {table} FROM {role}", f"GRANT {rights} ON {table} TO {role}"
 
 
-def _declared(script_location: Path, attribute: str) -> Iterator[str]:
+def _declared(script_location: Path, attribute: str) -> Iterator[Any]:
     for script in ScriptDirectory.from_config(_config(script_location)).walk_revisions():
-        yield from getattr(script.module, attribute, ())
+        declared = getattr(script.module, attribute, ())
+        yield from declared.items() if isinstance(declared, dict) else declared

@@ -6,11 +6,13 @@ import zoneinfo
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from babel.numbers import list_currencies
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from chassis import forgetting
 from chassis.bell import Bell
 from chassis.buckets import ensure_buckets
 from chassis.database import ACQUIRE_TIMEOUT_S, Pools, engine, open_pools
@@ -29,10 +31,11 @@ from loyalty.ledger.v1.program_pb2_grpc import add_ProgramServiceServicer_to_ser
 from loyalty.ledger.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 from loyalty.ledger.v1.report_pb2_grpc import add_ReportServiceServicer_to_server
 from services.ledger.domain.programs import Known
-from services.ledger.jobs import checkpoints, forgetting, settlement, waking
+from services.ledger.jobs import checkpoints, settlement, waking
 from services.ledger.operations.checkpoints import Keeper, ProofContext
 from services.ledger.operations.context import ProgramContext, Settler
 from services.ledger.operations.environment import Environment
+from services.ledger.operations.erase_member import forget_erasures
 from services.ledger.operations.lanes import Lanes
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.rpc.clock import ClockServicer
@@ -173,7 +176,9 @@ async def running(
         jobs = [
             asyncio.create_task(settlement.run(ledger)),
             asyncio.create_task(waking.run(ledger)),
-            asyncio.create_task(forgetting.run(programs, settings.erasure_days)),
+            asyncio.create_task(
+                forgetting.run(partial(forget_erasures, programs), settings.erasure_days)
+            ),
         ]
         if proof.keeper is not None and settings.checkpoint_minutes:
             jobs.append(asyncio.create_task(checkpoints.run(proof, settings.checkpoint_minutes)))

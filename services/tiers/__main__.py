@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
+from chassis import forgetting
 from chassis.buckets import ensure_buckets
 from chassis.channels import open_channel
 from chassis.credentials import OwnCredentials
@@ -17,6 +19,7 @@ from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
 from loyalty.tiers.v1.tiers_pb2_grpc import add_TierServiceServicer_to_server
 from services.tiers.jobs import follow_ledger
 from services.tiers.operations.context import TiersContext
+from services.tiers.operations.forget import forget_erasures
 from services.tiers.peers.ledger import RETRIED, Ledger
 from services.tiers.rpc.clock import ClockServicer
 from services.tiers.rpc.scopes import SCOPES
@@ -85,16 +88,19 @@ async def running(
             credentials=OwnCredentials(issuer, "service:tiers", {"ledger:read"}),
             buckets=settings.tiers_buckets,
         )
-        job = asyncio.create_task(_follow(context, settings) if following else asyncio.sleep(0))
+        jobs = [
+            asyncio.create_task(
+                forgetting.run(partial(forget_erasures, context), settings.erasure_days)
+            )
+        ]
+        if following:
+            jobs.append(asyncio.create_task(follow_ledger.run(context, settings.tiers_dsn)))
         try:
             yield context
         finally:
-            job.cancel()
-            await asyncio.gather(job, return_exceptions=True)
-
-
-async def _follow(context: TiersContext, settings: TiersSettings) -> None:
-    await follow_ledger.run(context, settings.tiers_dsn)
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
 
 
 async def serve(settings: TiersSettings, stopping: asyncio.Event) -> None:

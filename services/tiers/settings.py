@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from chassis.settings import CallsLedger
+from chassis.settings import CallsLedger, NamesErased
 
 
-class TiersSettings(CallsLedger):
+class TiersSettings(CallsLedger, NamesErased):
     """What the tiers may be told besides what every service may."""
 
     tiers_port: int = Field(default=50053, ge=0, le=65535)

@@ -270,6 +270,7 @@ async def test_without_the_ledger_stored_standings_are_answered_and_it_is_caught
         ("DEPENDENCY_UNAVAILABLE", "ledger")
     }
     assert brief.memberships[0].tier.tier in {"silver", "gold"}
+    assert not brief.memberships[0].HasField("read_time")
     assert ladder.version == 1
     await stands_on(tiers, "m1", "gold")
     await stands_on(tiers, "late", "silver")

@@ -1,5 +1,6 @@
 """Where members stand: evaluated, asked, and what is told of it."""
 
+from loyalty.ledger.v1 import group_pb2, program_pb2, resources_pb2
 from loyalty.ledger.v1.resources_pb2 import CounterWindow
 from loyalty.tiers.v1 import tiers_pb2
 from tests.tiers.kit import (
@@ -150,6 +151,51 @@ async def test_brief_leaves_the_next_tier_out(ledger_server: LedgerServer, quiet
     ]
     assert not any(each.HasField("next") for each in brief.memberships)
     assert list(brief.missing) == ["nobody"]
+
+
+async def test_a_brief_answer_agrees_with_the_full_one_wherever_the_numbers_are(
+    ledger_server: LedgerServer, quiet: Tiers
+) -> None:
+    changes = program_pb2.ProgramSettings(groups=program_pb2.GroupsSettings(enabled=True))
+    await ledger_server.programs.UpdateProgramSettings(
+        program_pb2.UpdateProgramSettingsRequest(program="p1", settings=changes)
+    )
+    await quiet.create_ladder(metals())
+    for member, value in (("pooled", 1), ("merged", 1), ("remains", 100_000), ("alone", 30_000)):
+        await ledger_server.count(member, value)
+        await quiet.evaluate(member)
+    await ledger_server.members.CreateGroup(
+        group_pb2.CreateGroupRequest(
+            program="p1", group="family", request_id="c", kind=resources_pb2.Account.GROUP
+        )
+    )
+    await ledger_server.members.AddGroupMember(
+        group_pb2.AddGroupMemberRequest(
+            program="p1", group="family", member="pooled", request_id="j"
+        )
+    )
+    await ledger_server.count("pooled", 30_000)
+    await quiet.evaluate("pooled")
+    await ledger_server.members.MergeMembers(
+        group_pb2.MergeMembersRequest(program="p1", member="merged", into="remains", request_id="m")
+    )
+    members = ["pooled", "merged", "remains", "alone", "family"]
+
+    brief, full = [
+        (
+            await quiet.stub.BatchGetMemberships(
+                tiers_pb2.BatchGetMembershipsRequest(program="p1", members=members, brief=brief)
+            )
+        ).memberships
+        for brief in (True, False)
+    ]
+
+    tiers = ["silver", "gold", "gold", "silver", "silver"]
+    for answer in (brief, full):
+        assert [(each.member, each.tier.tier) for each in answer] == list(
+            zip(members, tiers, strict=True)
+        )
+    assert [each.since for each in brief] == [each.since for each in full]
 
 
 async def test_members_of_before_the_ladder_stand_on_its_base(

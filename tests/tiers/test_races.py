@@ -115,7 +115,7 @@ async def test_nobody_rises_to_a_tier_that_was_taken_out_meanwhile(
 
     with pytest.raises(LadderMoved):
         async with writing(context.writes) as connection:
-            await settle(context, connection, {key: Evaluation(ladder, None, (read,))})
+            await settle(context, connection, {key: Evaluation(ladder, None, (read,))}, now)
 
     assert await quiet.stored_tier("m1") is None
 

@@ -12,6 +12,8 @@ from loyalty.ledger.v1 import resources_pb2
 from services.tiers.jobs.merged import Merged
 from services.tiers.operations.apply_postings import STREAM, Touch, apply_postings, load_cursors
 from services.tiers.operations.context import TiersContext
+from services.tiers.operations.forget import forget_members
+from services.tiers.store.erasures import Gone
 from services.tiers.store.followed import turn
 from services.tiers.store.ladders import Program
 
@@ -37,9 +39,20 @@ class Follower:
 
     async def apply(self, changes: Sequence[resources_pb2.Change], moved: Cursors) -> None:
         """Apply changes and store the cursors after them."""
+        # Before the rest: whoever has the id by now is evaluated as somebody new.
+        gone = [erased for change in changes if (erased := self._gone(change)) is not None]
+        await forget_members(self._context, gone)
         touches = [touch for change in changes if (touch := touch_of(change)) is not None]
         await apply_postings(self._context, touches, self._cursors, moved)
         self._cursors.update(moved)
+
+    def _gone(self, change: resources_pb2.Change) -> Gone | None:
+        """Who was erased; None for another change, and where the ledger has forgotten it."""
+        if change.WhichOneof("fact") != "member_erased" or not change.member_erased.member:
+            return None
+        member = change.member_erased.member
+        bucket = self._context.bucket(change.organization, member)
+        return Gone(bucket, change.organization, member, (change.bucket, change.sequence))
 
     async def follow(self) -> NoReturn:
         """Follow for ever."""

@@ -63,11 +63,12 @@ async def _apply(
     before: Mapping[int, int],
     moved: Mapping[int, int],
 ) -> None:
+    asked = context.clock()
     evaluations = await _evaluations(context, touches) if touches else {}
     moving = {key: each for key, each in evaluations.items() if each.changes_something()}
     async with writing(context.writes) as connection:
         await followed.move_cursors(connection, STREAM, before, moved)
-        await settle(context, connection, moving)
+        await settle(context, connection, moving, asked)
     if moving:
         context.bell.ring()
 

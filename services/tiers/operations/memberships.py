@@ -7,6 +7,7 @@ id that was merged into another where that one does.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from chassis.refusals import DependencyUnavailable
 from kernel.refusals import MemberNotFound
 from services.tiers.domain.ladder import IMPLICIT, Ladder
 from services.tiers.domain.membership import Reading, Standing, stands
@@ -20,7 +21,7 @@ from services.tiers.store.memberships import Key
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a member stands. Without a `reading` the ledger was not asked."""
+    """Where a member stands. Without a `reading` the ledger could not be asked."""
 
     member: str
     ladder: Ladder
@@ -56,10 +57,10 @@ async def _get_membership(context: TiersContext, program: Program, member: str) 
 async def get_memberships(
     context: TiersContext, program: Program, members: Sequence[str], *, brief: bool
 ) -> Placements:
-    """Where members stand. `brief` asks the ledger only about those who were never evaluated.
+    """Where members stand; `brief` without what the ledger counted of them.
 
-    So a brief answer is about a member's own account, wherever its points are by now.
-    Refusals: PROGRAM_NOT_FOUND.
+    While the ledger cannot be had, a brief answer about members who were all evaluated before is
+    where they stand themselves, wherever their points are. Refusals: PROGRAM_NOT_FOUND.
     """
     asked = list(dict.fromkeys(members))
     return await persistently(context, lambda: _get(context, program, asked, brief=brief))
@@ -69,9 +70,14 @@ async def _get(
     context: TiersContext, program: Program, asked: Sequence[str], *, brief: bool
 ) -> Placements:
     ladder, standings = await load(context, program, asked)
-    unknown = [member for member in asked if not (brief and member in standings)]
+    # The ledger alone knows in whose account a member's numbers are.
     windows = () if brief else ladder.windows()
-    read = await context.ledger.accounts(program.id, unknown, windows) if unknown else {}
+    try:
+        read = await context.ledger.accounts(program.id, asked, windows)
+    except DependencyUnavailable:
+        if not brief or not all(member in standings for member in asked):
+            raise
+        return Placements([Placement(each, ladder, standings[each]) for each in asked], ())
     standings |= await _held(context, program, ladder, read.values())
     return _placements(asked, ladder, standings, read)
 
@@ -93,6 +99,7 @@ async def evaluate_members(
 
 
 async def _evaluate(context: TiersContext, program: Program, members: Sequence[str]) -> Placements:
+    asked = context.clock()
     ladder, standings = await load(context, program, members)
     read = await context.ledger.accounts(program.id, members, ladder.windows())
     standings |= await _held(context, program, ladder, read.values())
@@ -106,7 +113,7 @@ async def _evaluate(context: TiersContext, program: Program, members: Sequence[s
         moving = {key: each for key, each in evaluations.items() if each.changes_something()}
         if moving:
             async with writing(context.writes) as connection:
-                settled = await settle(context, connection, moving)
+                settled = await settle(context, connection, moving, asked)
             context.bell.ring()
             standings |= {key.member: standing for key, standing in settled.items()}
     return _placements(members, ladder, standings, read)
@@ -150,12 +157,10 @@ def _placements(
 ) -> Placements:
     found, missing = [], []
     for member in members:
-        standing, each = standings.get(member), read.get(member)
-        if each is not None:
-            standing = standings.get(each.holder) if each.holder else standing
-            found.append(Placement(member, ladder, stands(ladder, standing, each), each))
-        elif standing is not None:
-            found.append(Placement(member, ladder, standing))
-        else:
+        each = read.get(member)
+        if each is None:
             missing.append(member)
+            continue
+        standing = standings.get(each.holder or member)
+        found.append(Placement(member, ladder, stands(ladder, standing, each), each))
     return Placements(found, missing)

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from chassis.database import Connection
 from services.tiers.domain.ladder import Ladder
 from services.tiers.domain.membership import Move, Reading, Standing, evaluate
 from services.tiers.operations.context import TiersContext
-from services.tiers.store import changes, ladders, memberships
+from services.tiers.store import changes, erasures, ladders, memberships
 from services.tiers.store.changes import Fact
 from services.tiers.store.connections import PASSING
 from services.tiers.store.ladders import InForce, Program
@@ -23,6 +24,10 @@ _Result = TypeVar("_Result")
 
 class LadderMoved(Exception):
     """Another version of a ladder came into force since it was read."""
+
+
+class MemberErased(Exception):
+    """Somebody was erased since the ledger was asked: what it said is about nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,17 @@ class Evaluation:
 
 
 async def settle(
-    context: TiersContext, connection: Connection, evaluations: Mapping[Key, Evaluation]
+    context: TiersContext,
+    connection: Connection,
+    evaluations: Mapping[Key, Evaluation],
+    asked: datetime,
 ) -> dict[Key, Standing]:
     """Write and publish what evaluations change; answers where those members stand then.
 
+    `asked` is when the ledger began to be asked about them, at the latest.
     Ladders are locked before members, members before heads, each in order. Raises LadderMoved where
-    a ladder is not the one of the evaluations any more. `context.bell` is the caller's to ring,
-    after the commit.
+    a ladder is not the one of the evaluations any more, MemberErased where a member is not.
+    `context.bell` is the caller's to ring, after the commit.
     """
     if not evaluations:
         return {}
@@ -78,6 +87,10 @@ async def settle(
     moved |= risen
     facts = [_fact(key, move) for key in sorted(moved) for move in moved[key]]
     await changes.publish(connection, facts, context.clock())
+    # With the heads locked: who is erased from here on is so after this.
+    first_of_all = [key for key in moved if key in fresh]
+    if first_of_all and await erasures.any_since(connection, first_of_all, asked):
+        raise MemberErased
     return standings | {key: _placed(moves).standing for key, moves in moved.items()}
 
 
@@ -105,7 +118,7 @@ async def persistently(context: TiersContext, attempt: Callable[[], Awaitable[_R
     for number in range(ATTEMPTS_MAX):
         try:
             return await attempt()
-        except (LadderMoved, *PASSING):
+        except (LadderMoved, MemberErased, *PASSING):
             if number == ATTEMPTS_MAX - 1:
                 raise
         await asyncio.sleep(PAUSE_S * 2**number * (0.5 + context.jitter()))

@@ -8,9 +8,10 @@ from datetime import datetime
 from chassis.database import Connection
 from services.tiers.domain.ladder import Ladder
 from services.tiers.operations.context import TiersContext
-from services.tiers.store import changes
+from services.tiers.store import changes, erasures
 from services.tiers.store.changes import Change, Stretch
 from services.tiers.store.connections import reading
+from services.tiers.store.erasures import Erasure
 
 PAGE = 500
 POLL_S = 0.1
@@ -32,7 +33,7 @@ class Page:
     `current_time` is set where nothing newer was known.
     """
 
-    changes: Sequence[Told]
+    changes: Sequence[Told | Erasure]
     cursors: Mapping[int, int]
     current_time: datetime | None
 
@@ -85,11 +86,15 @@ async def _told(
     connection: Connection,
     stretches: Sequence[Stretch],
     organization: str | None,
-) -> list[Told]:
+) -> list[Told | Erasure]:
     if not stretches:
         return []
-    found = await changes.read(connection, stretches, organization)
-    return [
-        Told(each, await context.ladders.get(connection, each.fact.program, each.fact.ladder))
-        for each in sorted(found, key=lambda each: (each.fact.bucket, each.sequence))
-    ]
+    found: dict[tuple[int, int], Told | Erasure] = {
+        (each.fact.bucket, each.sequence): Told(
+            each, await context.ladders.get(connection, each.fact.program, each.fact.ladder)
+        )
+        for each in await changes.read(connection, stretches, organization)
+    }
+    for erased in await erasures.read(connection, stretches, organization):
+        found[erased.bucket, erased.sequence] = erased
+    return [found[place] for place in sorted(found)]

@@ -25,6 +25,7 @@ from services.tiers.domain.membership import Reading
 from services.tiers.domain.rules import etag_of
 from services.tiers.operations.memberships import Placement, Placements
 from services.tiers.operations.watch_changes import Page, Told
+from services.tiers.store.erasures import Erasure
 
 _Membership = tiers_pb2.Membership
 
@@ -217,6 +218,9 @@ def page_message(page: Page) -> tiers_pb2.WatchChangesResponse:
     if page.current_time is not None:
         response.current_time.CopyFrom(stamp(page.current_time))
     for told in page.changes:
+        if isinstance(told, Erasure):
+            _fill_erasure(response.changes.add(), told)
+            continue
         fact = told.change.fact
         change = response.changes.add(
             bucket=fact.bucket,
@@ -230,3 +234,11 @@ def page_message(page: Page) -> tiers_pb2.WatchChangesResponse:
         else:
             change.membership_changed.CopyFrom(move_message(told))
     return response
+
+
+def _fill_erasure(change: tiers_pb2.Change, told: Erasure) -> None:
+    change.bucket, change.sequence = told.bucket, told.sequence
+    change.organization = told.organization
+    change.record_time.CopyFrom(stamp(told.record_time))
+    change.member_erased.SetInParent()
+    change.member_erased.member = told.member

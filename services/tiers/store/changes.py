@@ -4,7 +4,7 @@
 transaction, and holds the heads of its buckets, locked in order, until commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,7 +76,10 @@ WHERE c.organization = $3 AND c.program = $4 AND c.member IS NOT NULL
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What is published: a member's move, or, without one, that a ladder is another one."""
+    """What is published: a member's move, or, without one, that a ladder is another one.
+
+    `member` is empty where it was erased since.
+    """
 
     bucket: int
     program: Program
@@ -103,17 +106,26 @@ class Stretch:
     until: int
 
 
+async def lock_heads(connection: Connection, buckets: Iterable[int]) -> dict[int, int]:
+    """Lock the heads of buckets, in order, until commit; the last sequence of each."""
+    return {row[0]: row[1] for row in await connection.fetch(_LOCK_HEADS, sorted(buckets))}
+
+
+async def move_heads(connection: Connection, heads: Mapping[int, int]) -> None:
+    """Write the last sequences of buckets whose heads are locked."""
+    await connection.execute(_ADVANCE, list(heads), list(heads.values()))
+
+
 async def publish(connection: Connection, facts: Sequence[Fact], record_time: datetime) -> None:
     """Append facts in order; the last step of a transaction."""
     if not facts:
         return
-    buckets = sorted({fact.bucket for fact in facts})
-    heads = {row[0]: row[1] for row in await connection.fetch(_LOCK_HEADS, buckets)}
+    heads = await lock_heads(connection, {fact.bucket for fact in facts})
     sequences = []
     for fact in facts:
         heads[fact.bucket] += 1
         sequences.append(heads[fact.bucket])
-    await connection.execute(_ADVANCE, buckets, [heads[bucket] for bucket in buckets])
+    await move_heads(connection, heads)
     moves = [fact.move for fact in facts]
     await connection.execute(
         _INSERT,

@@ -205,8 +205,8 @@ class Membership(_message.Message):
 
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. When this was true, by the program's clock; unset where the ledger was not asked: with
-        `brief`, of a member who was evaluated before.
+        """Output only. When this was true, by the program's clock; unset where the ledger could not be asked
+        and `brief` does without it.
         """
 
     def __init__(
@@ -334,7 +334,7 @@ class MembershipChange(_message.Message):
     program: _builtins.str
     """Output only. The program."""
     member: _builtins.str
-    """Output only. The member."""
+    """Output only. The member; empty where it was erased."""
     ladder: _builtins.str
     """Output only. The ladder."""
     from_tier: _builtins.str
@@ -570,7 +570,10 @@ class BatchGetMembershipsRequest(_message.Message):
     program: _builtins.str
     """Required. The program."""
     brief: _builtins.bool
-    """Optional. Leave `next` out. Members who were evaluated before are then answered without the ledger."""
+    """Optional. Leave `next` out, so that the ledger has nothing to count. While the ledger cannot be had,
+    members who were all evaluated before are answered nevertheless, by where they stand themselves,
+    also of those in a group. Default: no.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. The members: 1 to 1,000."""
@@ -855,14 +858,15 @@ class Change(_message.Message):
     RECORD_TIME_FIELD_NUMBER: _builtins.int
     MEMBERSHIP_CHANGED_FIELD_NUMBER: _builtins.int
     LADDER_CHANGED_FIELD_NUMBER: _builtins.int
+    MEMBER_ERASED_FIELD_NUMBER: _builtins.int
     bucket: _builtins.int
     """Output only. Which part of the stream."""
     sequence: _builtins.int
     """Output only. The place in that part, from 1."""
     organization: _builtins.str
-    """Output only. The organization that owns the program."""
+    """Output only. The organization that owns the program, or whose member it is about."""
     program: _builtins.str
-    """Output only. The program."""
+    """Output only. The program; empty for a change that is about all of an organization's."""
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was recorded, by the server's clock."""
@@ -875,6 +879,10 @@ class Change(_message.Message):
     def ladder_changed(self) -> Global___Ladder:
         """A ladder is another one from now on."""
 
+    @_builtins.property
+    def member_erased(self) -> Global___MemberErased:
+        """A member was erased: whoever keeps anything by this id forgets it."""
+
     def __init__(
         self,
         *,
@@ -885,13 +893,40 @@ class Change(_message.Message):
         record_time: _timestamp_pb2.Timestamp | None = ...,
         membership_changed: Global___MembershipChange | None = ...,
         ladder_changed: Global___Ladder | None = ...,
+        member_erased: Global___MemberErased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact", "ladder_changed", b"ladder_changed", "membership_changed", b"membership_changed", "record_time", b"record_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fact", b"fact", "ladder_changed", b"ladder_changed", "member_erased", b"member_erased", "membership_changed", b"membership_changed", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "fact", b"fact", "ladder_changed", b"ladder_changed", "membership_changed", b"membership_changed", "organization", b"organization", "program", b"program", "record_time", b"record_time", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "fact", b"fact", "ladder_changed", b"ladder_changed", "member_erased", b"member_erased", "membership_changed", b"membership_changed", "organization", b"organization", "program", b"program", "record_time", b"record_time", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["membership_changed", "ladder_changed"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["membership_changed", "ladder_changed", "member_erased"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
 Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class MemberErased(_message.Message):
+    """An id of a member leads to nobody from now on, in all programs of the organization. It comes after
+    all changes about whose id it was; the same id enrolled later is somebody else.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """Output only. The id. Empty in a change that is read later than it is kept, 30 days unless the
+    tiers are told otherwise (`LOYALTY_ERASURE_DAYS`): who comes so late begins anew.
+    """
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberErased: _TypeAlias = MemberErased  # noqa: Y015
