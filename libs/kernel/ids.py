@@ -10,7 +10,6 @@ from functools import lru_cache
 from uuid import UUID
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LOW_BITS = (1 << 62) - 1
 
@@ -31,7 +30,7 @@ def microseconds(instant: datetime) -> int:
 
 def uuid7(instant: datetime, bucket: int, low: int) -> UUID:
     """A UUIDv7 of `instant` (from 1970 on), with a bucket below 4,096 and a number of 62 bits."""
-    ms = max(0, (instant - EPOCH) // _MILLISECOND)
+    ms = max(0, microseconds(instant) // 1_000)
     return UUID(int=ms << 80 | 7 << 76 | bucket << 64 | 2 << 62 | low & _LOW_BITS)
 
 
@@ -50,5 +49,5 @@ def bucket_of(organization: str, name: str, buckets: int) -> int:
 
 def surrogate(instant: datetime, random21: int) -> int:
     """A 63-bit number that grows with time: milliseconds (42 bits), then 21 random bits."""
-    ms = max(0, (instant - EPOCH) // _MILLISECOND) & ((1 << 42) - 1)
+    ms = max(0, microseconds(instant) // 1_000) & ((1 << 42) - 1)
     return ms << 21 | random21 & 0x1FFFFF
