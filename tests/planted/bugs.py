@@ -153,7 +153,7 @@ BUGS = (
     ),
     Bug(
         "a released hold does not meet the claim",
-        (Change(REPAYMENT, "met = min(points, lot.free, lot.claim)", "met = 0"),),
+        (Change(REPAYMENT, "min(rest, lot.free, other.claim), ())", "0, ())"),),
         "claimed",
         often=True,
     ),
@@ -197,7 +197,7 @@ BUGS = (
     ),
     Bug(
         "what expired is taken from other points",
-        (Change(REVERSALS, "expired = min(lot.expired, points - own - again)", "expired = 0"),),
+        (Change(REVERSALS, "part.expired = min(lot.expired, points)", "part.expired = 0"),),
         "returned",
     ),
     Bug(
@@ -208,7 +208,7 @@ BUGS = (
     ),
     Bug(
         "what repaid debt is not owed again when it is returned",
-        (Change(REVERSALS, "again = min(lot.repaid, points - own)", "again = 0"),),
+        (Change(REVERSALS, "part.again = min(lot.repaid, points)", "part.again = 0"),),
         "owed",
     ),
     Bug(
@@ -280,10 +280,10 @@ BUGS = (
         (
             Change(
                 MOVES,
-                "    lot = _lot_like(fold, giver, source, points)\n",
-                "    lot = _lot_like(fold, giver, source, points)\n"
-                "    later = fold.now - lot.mature_time\n"
-                "    lot.expire_time = lot.expire_time and lot.expire_time + later\n",
+                "        points = points_of.get(sequence, 0)\n",
+                "        points = points_of.get(sequence, 0)\n"
+                "        later = fold.now - lot.mature_time\n"
+                "        lot.expire_time = lot.expire_time and lot.expire_time + later\n",
             ),
         ),
         "given",

@@ -226,6 +226,12 @@ class Entry:
     expiry_round: int | None = None
     # Of a lot that came from another account: since when it is the points' age.
     earn_time: datetime | None = None
+    # Of such a lot: the lot that its points were earned in.
+    origin: tuple[int, int, int] | None = None
+    # What is known of the moved points' lot and goes along: how much of it repaid debt, and by how
+    # much `covered` of lots changes. The claim on it is `unrecovered`.
+    repaid: int | None = None
+    covers: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(slots=True)

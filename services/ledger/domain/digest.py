@@ -24,6 +24,7 @@ _PAIR = struct.Struct(">qq")
 _INTEGER = struct.Struct(">q")
 _FURTHER_FIELDS = 8
 _NOTHING_FURTHER = (None,) * _FURTHER_FIELDS
+_MOVED_FIELDS = 5
 _EMPTY = _LENGTH.pack(0)
 _ACCOUNT = struct.Struct(">IqIq")
 
@@ -82,7 +83,7 @@ def content_digest(posting: Posting) -> bytes:
 def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
     """The digest of an entry, chained to the one before it."""
     change, after = entry.change, entry.after
-    further = _further(entry)
+    fields, further = _further(entry)
     numbers = _NUMBERS.pack(
         *(8, entry.sequence, 8, entry.kind, 8, _number(entry.currency), 8, entry.points),
         *(8, change[0], 8, change[1], 8, change[2], 8, change[3]),
@@ -92,7 +93,7 @@ def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
         *(8, _time(entry.mature_time), 8, _time(entry.expire_time)),
         *(8, _number(entry.expiry_kind), 8, _number(entry.inactivity_months)),
         # The number of fields that follow: more where an entry says what few do.
-        *(8, 5 if further is None else 5 + _FURTHER_FIELDS),
+        *(8, 5 + fields),
     )
     return hashlib.sha256(
         b"".join(
@@ -105,14 +106,14 @@ def entry_digest(previous: bytes, entry: Entry, content: bytes) -> bytes:
                 _field(entry.source),
                 _text(entry.reason),
                 _field(content),
-                further or b"",
+                further,
             )
         )
     ).digest()
 
 
-def _further(entry: Entry) -> bytes | None:
-    """What only some entries say; None where none of it is said."""
+def _further(entry: Entry) -> tuple[int, bytes]:
+    """What only some entries say, and in how many fields."""
     bucket, account = entry.counterpart or (None, None)
     numbers = (
         entry.related,
@@ -124,6 +125,14 @@ def _further(entry: Entry) -> bytes | None:
         entry.expiry_round,
         None if entry.earn_time is None else microseconds(entry.earn_time),
     )
+    if entry.origin is not None or entry.repaid is not None or entry.covers:
+        moved = (*(entry.origin or (None, None, None)), entry.repaid)
+        fields = _FURTHER_FIELDS + _MOVED_FIELDS
+        return fields, _integers((*numbers, *moved)) + _pairs(entry.covers)
     if numbers == _NOTHING_FURTHER:
-        return None
+        return 0, b""
+    return _FURTHER_FIELDS, _integers(numbers)
+
+
+def _integers(numbers: tuple[int | None, ...]) -> bytes:
     return b"".join([_LENGTH.pack(8) + _INTEGER.pack(_number(number)) for number in numbers])

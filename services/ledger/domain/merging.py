@@ -11,6 +11,7 @@ from services.ledger.domain.config import POINTS_MAX
 from services.ledger.domain.counters import DAYS
 from services.ledger.domain.decide import opened
 from services.ledger.domain.fold import Fold, four
+from services.ledger.domain.moved_lots import give_marks
 from services.ledger.domain.moves import (
     all_or_nothing,
     applied,
@@ -79,15 +80,14 @@ def _merge(pair: Pair, reason: str | None) -> None:
         new.account.enrol_time = old.account.enrol_time
         since = old.account.enrol_time
         new.seal(new.entry(Kind.ENROLLED, None, None, (0, 0, 0, 0), effective_time=since))
+    _move_activity(pair, by)
     for currency in sorted(old.account.balances):
-        draws = [
-            (lot.sequence, lot.free)
-            for lot in sorted(old.account.lots.values(), key=lambda lot: lot.sequence)
-            if lot.currency == currency and lot.free
-        ]
+        lots = sorted(old.account.lots.values(), key=lambda lot: lot.sequence)
+        draws = [(lot.sequence, lot.free) for lot in lots if lot.currency == currency and lot.free]
         if draws:
             give_away(old, Kind.MOVED_OUT, currency, draws, to)
-            receive(new, Kind.MOVED_IN, old, draws, by)
+        marks = give_marks(old, lots, currency, to)
+        receive(new, Kind.MOVED_IN, old, draws, by, marks=marks)
         move_debt(old, new, currency, to, by)
     _move_counters(pair, by)
 
@@ -114,6 +114,17 @@ def move_debt(old: Fold, new: Fold, currency: int, to: AccountKey, by: AccountKe
     entry.counterpart = by
     new.seal(entry)
     repay(new, currency)
+
+
+def _move_activity(pair: Pair, by: AccountKey) -> None:
+    """What either of them did keeps alive what expires by inactivity: they are one person."""
+    last, known = pair.old.account.last_activity_time, pair.new.account.last_activity_time
+    if last is None or (known is not None and known >= last):
+        return
+    pair.new.active(last)
+    entry = pair.new.entry(Kind.MOVED_IN, None, None, (0, 0, 0, 0), effective_time=last)
+    entry.counterpart = by
+    pair.new.seal(entry)
 
 
 def _move_counters(pair: Pair, by: AccountKey) -> None:

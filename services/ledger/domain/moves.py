@@ -1,11 +1,12 @@
 """Points that go from one account to another: two folds, one instant, all or nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from services.ledger.domain.account import AccountKey, HoldState, Kind, Lot, Posting
 from services.ledger.domain.config import POINTS_MAX, ExpiryKind
 from services.ledger.domain.fold import Fold, four
+from services.ledger.domain.moved_lots import NO_MARKS, Marks, anew, describe, mark
 from services.ledger.domain.permissions import Addressed
 from services.ledger.domain.postings import begin_posting
 from services.ledger.domain.refusals import HoldOpen, PointsOverflow
@@ -101,27 +102,31 @@ def receive(
     draws: Draws,
     by: AccountKey,
     reason: str | None = None,
+    marks: Mapping[int, Marks] = {},
 ) -> None:
-    """Enter points that came from lots of another account: one lot for each, with its dates."""
-    made = [_receive(fold, kind, giver, *draw, by, reason) for draw in draws]
+    """Enter points that came from lots of another account: one lot for each, with its dates.
+
+    `marks` is what else is known of lots, and comes along, by their sequences.
+    """
+    points_of = dict(draws)
+    # Lots are spent and claimed from in the order in which they were made.
+    order = sorted({*points_of, *marks}) if marks else list(points_of)
+    made = []
+    for sequence in order:
+        lot = _lot_like(fold, kind, giver, giver.account.lots[sequence])
+        points = points_of.get(sequence, 0)
+        lot.points = lot.free = points
+        _receive(fold, kind, lot, by, reason, marks.get(sequence, NO_MARKS))
+        made.append(lot)
     for lot in made:
-        come_in(fold, lot)
+        if lot.points:
+            come_in(fold, lot)
 
 
 def _receive(
-    fold: Fold,
-    kind: Kind,
-    giver: Fold,
-    sequence: int,
-    points: int,
-    by: AccountKey,
-    reason: str | None,
-) -> Lot:
-    source = giver.account.lots[sequence]
-    lot = _lot_like(fold, giver, source, points)
-    if kind is Kind.MOVED_IN:
-        lot.origin = source.origin or (*giver.account.key, sequence)
-    balance = fold.balance(lot.currency)
+    fold: Fold, kind: Kind, lot: Lot, by: AccountKey, reason: str | None, marks: Marks
+) -> None:
+    balance, points = fold.balance(lot.currency), lot.points
     before = four(balance)
     balance.transferred_in += points
     if balance.net() + points > POINTS_MAX or balance.transferred_in > POINTS_MAX:
@@ -132,40 +137,21 @@ def _receive(
     else:
         balance.available += points
     entry = fold.entry(kind, balance, lot.currency, before, points)
-    entry.lot, entry.earn_time, entry.mature_time = lot.sequence, lot.earn_time, lot.mature_time
-    if lot.expire_time is not None or lot.expiry_kind is ExpiryKind.INACTIVITY:
-        entry.expire_time = fold.expires(lot)
-    entry.expiry_kind, entry.inactivity_months = lot.expiry_kind, lot.inactivity_months
-    entry.expiry_days, entry.expiry_round = lot.expiry_days, lot.expiry_round
     entry.counterpart, entry.reason = by, reason
-    fold.name(lot)
+    describe(fold, entry, lot)
+    mark(lot, entry, marks)
     fold.seal(entry)
-    return lot
 
 
-def _lot_like(fold: Fold, giver: Fold, source: Lot, points: int) -> Lot:
+def _lot_like(fold: Fold, kind: Kind, giver: Fold, source: Lot) -> Lot:
     """The lot of the next entry, with the dates of another account's lot.
 
     Where it expires by inactivity its clock has been set by what the giver did.
     """
-    mature_time, last = source.mature_time, giver.account.last_activity_time
-    moves = source.expiry_kind is ExpiryKind.INACTIVITY and not source.pending
-    if moves and last is not None:
-        mature_time = max(mature_time, last)
-    return Lot(
-        sequence=fold.account.sequence + 1,
-        id=fold.new_id(),
-        currency=source.currency,
-        points=points,
-        free=points,
-        held=0,
-        pending=source.pending,
-        earn_time=source.earn_time,
-        mature_time=mature_time,
-        expire_time=source.expire_time,
-        expiry_kind=source.expiry_kind,
-        inactivity_months=source.inactivity_months,
-        fresh=True,
-        expiry_days=source.expiry_days,
-        expiry_round=source.expiry_round,
-    )
+    lot, last = anew(fold, source, 0), giver.account.last_activity_time
+    if source.expiry_kind is ExpiryKind.INACTIVITY and not source.pending and last is not None:
+        lot.mature_time = max(source.mature_time, last)
+    lot.origin = None
+    if kind is Kind.MOVED_IN:
+        lot.origin = source.origin or (*giver.account.key, source.sequence)
+    return lot

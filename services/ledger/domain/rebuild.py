@@ -1,10 +1,12 @@
 """An account made again from its entries alone: what was known when the last one was recorded.
 
 Every number of an account follows from its entries; this is where that is said once more, apart
-from the code that made them. Ids of lots are not in entries, and are all nil here.
+from the code that made them. Reading the past makes an account this way, and so does verifying,
+which is told of every entry that does not follow from those before it. Ids of lots are not in
+entries, and are all nil here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -25,9 +27,12 @@ from services.ledger.domain.account import (
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.counters import TRANSFERRED, TRANSFERS
 
+Complain = Callable[[str, str, object, object], None]
+"""Told of a row and a field, what follows, and what is stored; also where both are equal."""
+
 _NIL = UUID(int=0)
-_ACTIVITY = frozenset({Kind.EARNED, Kind.REDEEMED, Kind.CAPTURED})
-_STATES = {Kind.FROZEN: State.FROZEN, Kind.UNFROZEN: State.OPEN}
+ACTIVITY = frozenset({Kind.EARNED, Kind.REDEEMED, Kind.CAPTURED})
+STATES = {Kind.FROZEN: State.FROZEN, Kind.UNFROZEN: State.OPEN}
 
 # Which running total grows by the points that a kind brings, and by those that it takes.
 _TOTALS: dict[Kind, tuple[str, str]] = {
@@ -60,7 +65,12 @@ _DRAWN: dict[Kind, tuple[int, int, int, int]] = {
     Kind.TRANSFERRED_OUT: (-1, 0, 0, 0),
     Kind.MOVED_OUT: (-1, 0, 0, 0),
     Kind.DEBT_REPAID: (-1, 0, 0, 1),
-    Kind.EXPIRY_NOTICED: (0, 0, 0, 0),
+}
+
+_CLOSES = {
+    Kind.CAPTURED: HoldState.CAPTURED,
+    Kind.RELEASED: HoldState.RELEASED,
+    Kind.LAPSED: HoldState.LAPSED,
 }
 
 
@@ -86,10 +96,18 @@ def rebuild(
     return builder.account if builder.account.sequence else None
 
 
-class Rebuilder:
-    """Takes in an account's entries from the first on."""
+def _say_nothing(row: str, field: str, follows: object, stored: object) -> None:
+    pass
 
-    def __init__(self, key: AccountKey, zone: ZoneInfo) -> None:
+
+class Rebuilder:
+    """Takes in an account's entries from the first on, and says what does not follow.
+
+    `reversed_of_moved` says of lots that came from another account, and whose entry does not say
+    from which lot, how much was reversed of them. `linked` is whether the account ever was linked.
+    """
+
+    def __init__(self, key: AccountKey, zone: ZoneInfo, complain: Complain = _say_nothing) -> None:
         beginning = calendar.EARLIEST
         self.account = Account(
             bucket=key[0],
@@ -99,67 +117,100 @@ class Rebuilder:
             enrol_time=beginning,
             record_time=beginning,
         )
+        self.reversed_of_moved: dict[int, int] = {}
+        self.moved: set[int] = set()
+        self.linked = False
         self._zone = zone
-        self._moved: set[int] = set()
+        self._complain = complain
 
     def read(self, entry: Entry, posting: Posting | None) -> None:
         """Take in the next entry and its posting; None where the posting is missing."""
-        account = self.account
+        account, kind = self.account, entry.kind
         account.sequence = entry.sequence
         account.record_time = max(account.record_time, entry.record_time)
         account.digest = entry.digest
-        if posting is not None:
-            account.version = max(account.version, posting.version)
-        if entry.kind is Kind.ENROLLED:
-            account.enrol_time = entry.effective_time
-        last = account.last_activity_time
-        if entry.kind in _ACTIVITY and (last is None or entry.effective_time > last):
-            account.last_activity_time = entry.effective_time
-        account.state = _STATES.get(entry.kind, account.state)
-        if entry.kind in {Kind.LINKED, Kind.UNLINKED}:
-            account.link_to = entry.counterpart if entry.kind is Kind.LINKED else None
-        if entry.counter is not None:
-            self._count(entry.counter, entry.effective_time, entry.counter_change or 0)
+        if posting is not None and posting.version > account.version:
+            account.version = posting.version
+        if kind in ACTIVITY:
+            self._active(entry.effective_time)
         if entry.currency is not None:
-            self._move(entry, entry.currency)
-        self._note_reversal(entry)
+            self._move(f"entry {entry.sequence}", entry, entry.currency)
+        elif entry.counter is not None:
+            change = entry.counter_change or 0
+            self._count(entry.counter, entry.effective_time, change)
+            if kind is Kind.COUNT_REVERSED:
+                self._note_reversal(entry, abs(change))
+        elif kind is Kind.ENROLLED:
+            account.enrol_time = entry.effective_time
+        elif kind is Kind.MOVED_IN:
+            # Whoever was merged into this member was active then.
+            self._active(entry.effective_time)
+        elif kind in STATES:
+            account.state = STATES[kind]
+        elif kind in {Kind.LINKED, Kind.UNLINKED}:
+            self.linked = True
+            account.link_to = entry.counterpart if kind is Kind.LINKED else None
 
-    def _move(self, entry: Entry, currency: int) -> None:
-        balance = self.account.balance(currency)
-        available, pending, held, debt = entry.change
-        balance.available += available
-        balance.pending += pending
-        balance.held += held
-        balance.debt += debt
-        add_to_totals(balance, entry.kind, entry.points)
-        if entry.lot == entry.sequence and entry.points:
-            self._make_lot(entry, currency)
-        elif entry.kind is Kind.MATURED and entry.lot in self.account.lots:
-            _mature(self.account.lots[entry.lot], entry)
-        for sequence, points in entry.draws:
-            _draw(self.account.lots[sequence], entry, points)
-        if entry.kind is Kind.EARNED:
-            self._count(-1 - currency, entry.effective_time, entry.points)
-        elif entry.kind is Kind.EARNING_REVERSED:
-            self._reverse(entry, currency)
-        elif entry.kind is Kind.TRANSFERRED_OUT:
+    def _active(self, instant: datetime) -> None:
+        last = self.account.last_activity_time
+        if last is None or instant > last:
+            self.account.last_activity_time = instant
+
+    def _move(self, row: str, entry: Entry, currency: int) -> None:
+        kind = entry.kind
+        self._balance(row, entry, currency)
+        if kind is Kind.MATURED:
+            self._mature(row, entry)
+        elif entry.lot is not None and entry.expiry_kind is not None:
+            self._make_lot(row, entry, entry.lot, currency)
+        if kind is Kind.EXPIRY_NOTICED:
+            self._notice(row, entry)
+        elif kind in _DRAWN:
+            self._draw(row, entry, currency, _DRAWN[kind])
+        if kind is Kind.EARNED:
+            if entry.points:
+                self._count(-1 - currency, entry.effective_time, entry.points)
+        elif kind is Kind.EARNING_REVERSED:
+            self._take_back(row, entry, currency)
+        elif kind is Kind.REDEMPTION_RESTORED:
+            self._note_reversal(entry, entry.points)
+        elif kind is Kind.MOVED_OUT and entry.related is not None:
+            self._hand_over(row, entry, entry.related)
+        elif kind is Kind.TRANSFERRED_OUT:
             self._count(TRANSFERS, entry.effective_time, 1)
             self._count(TRANSFERRED - currency, entry.effective_time, -entry.points)
-        elif entry.kind is Kind.HELD:
+        elif kind is Kind.HELD:
             self._hold(entry, currency)
-        elif entry.related in self.account.holds:
-            _end(self.account.holds[entry.related], entry)
+        elif kind in _CLOSES:
+            self._close(row, entry, _CLOSES[kind])
+        if entry.covers:
+            self._cover(row, entry)
 
-    def _make_lot(self, entry: Entry, currency: int) -> None:
+    def _balance(self, row: str, entry: Entry, currency: int) -> None:
+        balance = self.account.balance(currency)
+        a, p, h, d = entry.change
+        self._complain(row, "points", a + p + h - d, entry.points)
+        balance.available += a
+        balance.pending += p
+        balance.held += h
+        balance.debt += d
+        after = (balance.available, balance.pending, balance.held, balance.debt)
+        self._complain(row, "after", after, entry.after)
+        add_to_totals(balance, entry.kind, entry.points)
+
+    def _make_lot(self, row: str, entry: Entry, sequence: int, currency: int) -> None:
+        self._complain(row, "lot", entry.sequence, sequence)
         kind = entry.expiry_kind or ExpiryKind.NONE
+        # An earning of which nothing is here, and which is taken back: a lot for what comes back.
+        empty = entry.kind is Kind.EARNING_REVERSED
         if entry.earn_time is not None:
-            self._moved.add(entry.sequence)
-        self.account.lots[entry.sequence] = Lot(
-            sequence=entry.sequence,
+            self.moved.add(sequence)
+        self.account.lots[sequence] = Lot(
+            sequence=sequence,
             id=_NIL,
             currency=currency,
-            points=entry.points,
-            free=entry.points,
+            points=0 if empty else entry.points,
+            free=0 if empty else entry.points,
             held=0,
             pending=entry.change[1] > 0,
             earn_time=entry.earn_time or entry.effective_time,
@@ -167,17 +218,68 @@ class Rebuilder:
             expire_time=None if kind is ExpiryKind.INACTIVITY else entry.expire_time,
             expiry_kind=kind,
             inactivity_months=entry.inactivity_months or 0,
-            claim=entry.unrecovered or 0,
+            expired=0 if empty else entry.expired or 0,
+            repaid=entry.repaid or 0,
+            claim=0 if empty else entry.unrecovered or 0,
             expiry_days=entry.expiry_days,
             expiry_round=entry.expiry_round,
+            origin=entry.origin,
             whole=True,
         )
 
-    def _reverse(self, entry: Entry, currency: int) -> None:
+    def _mature(self, row: str, entry: Entry) -> None:
+        lot = self.account.lots.get(entry.lot or 0)
+        if lot is None or not lot.pending:
+            self._complain(row, "lot", "a pending lot", entry.lot)
+            return
+        self._complain(row, "change", lot.free, entry.change[0])
+        lot.pending = False
+        if entry.mature_time is not None:
+            # Before its time: its expiry counts from then.
+            lot.mature_time = entry.mature_time
+            if lot.expiry_kind is not ExpiryKind.INACTIVITY:
+                lot.expire_time = entry.expire_time
+
+    def _draw(self, row: str, entry: Entry, currency: int, does: tuple[int, int, int, int]) -> None:
+        free, held, expired, repaid = does
+        drawn = 0
+        for sequence, points in entry.draws:
+            drawn += points
+            lot = self.account.lots.get(sequence)
+            if lot is None or lot.currency != currency or points < 1:
+                self._complain(row, "draws", "points of a lot", f"{points} of lot {sequence}")
+                continue
+            lot.free += free * points
+            lot.held += held * points
+            lot.expired += expired * points
+            lot.repaid += repaid * points
+            if min(lot.free, lot.held, lot.points - lot.free - lot.held) < 0:
+                self._complain(row, "draws", "points of a lot", f"{points} of lot {sequence}")
+            if entry.kind is Kind.REDEMPTION_RESTORED and entry.expire_time is not None:
+                # Returned with grace: the lot lives until then, whatever its terms were.
+                lot.expiry_kind, lot.expire_time = ExpiryKind.FIXED, entry.expire_time
+        a, p, h, _ = entry.change
+        # A redemption that comes back after a merge makes a lot, and draws from none.
+        made = entry.lot is not None and entry.kind is Kind.REDEMPTION_RESTORED
+        self._complain(row, "draws", 0 if made else abs(a + p) if free else abs(h), drawn)
+
+    def _notice(self, row: str, entry: Entry) -> None:
+        self._complain(row, "draws", entry.requested, sum(points for _, points in entry.draws))
+        for sequence, points in entry.draws:
+            lot = self.account.lots.get(sequence)
+            if lot is None or lot.free != points:
+                self._complain(row, "draws", "what is free", f"{points} of lot {sequence}")
+            else:
+                lot.noticed_time = entry.expire_time
+
+    def _take_back(self, row: str, entry: Entry, currency: int) -> None:
         """Give back to the counter, and to the lot what the reversal says of it."""
         lots = self.account.lots
         lot = lots.get(entry.related or 0)
-        earned = entry.earn_time or (entry.effective_time if lot is None else lot.earn_time)
+        earned = entry.earn_time or (lot.earn_time if lot is not None else None)
+        if earned is None:
+            self._complain(row, "related", "an earning", entry.related)
+            return
         self._count(-1 - currency, earned, entry.points)
         if lot is None:
             return
@@ -185,15 +287,37 @@ class Rebuilder:
         if not entry.requested:
             # Points that came back to the lot, or to one that it was taken for, met the claim.
             lot.claim += entry.points
-            for sequence, points in others:
-                cover = min(lots[sequence].covered, points)
-                lots[sequence].covered -= cover
-                lot.covered += cover
+            for sequence, points in others if not entry.covers else ():
+                if (other := lots.get(sequence)) is not None:
+                    cover = min(other.covered, points)
+                    other.covered -= cover
+                    lot.covered += cover
             return
+        self._note_reversal(entry, entry.requested)
         lot.covered += sum(points for _, points in others)
-        lot.claim += entry.unrecovered or 0
-        lot.expired -= entry.expired or 0
         lot.repaid -= min(lot.repaid, entry.change[3])
+        lot.expired -= entry.expired or 0
+        lot.claim += entry.unrecovered or 0
+        taken = entry.requested - (entry.expired or 0) - (entry.unrecovered or 0)
+        self._complain(row, "requested", taken, -entry.points)
+
+    def _hand_over(self, row: str, entry: Entry, sequence: int) -> None:
+        """What is known of a lot besides its points went to another account."""
+        lot = self.account.lots.get(sequence)
+        if lot is None:
+            self._complain(row, "related", "a lot", sequence)
+            return
+        lot.claim -= entry.unrecovered or 0
+        lot.expired -= entry.expired or 0
+        lot.repaid -= entry.repaid or 0
+
+    def _cover(self, row: str, entry: Entry) -> None:
+        for sequence, points in entry.covers:
+            lot = self.account.lots.get(sequence)
+            if lot is None:
+                self._complain(row, "covers", "points of a lot", f"{points} of lot {sequence}")
+            else:
+                lot.covered += points
 
     def _hold(self, entry: Entry, currency: int) -> None:
         self.account.holds[entry.sequence] = Hold(
@@ -205,49 +329,30 @@ class Rebuilder:
             expire_time=entry.expire_time or entry.record_time,
         )
 
-    def _note_reversal(self, entry: Entry) -> None:
+    def _close(self, row: str, entry: Entry, state: HoldState) -> None:
+        hold = self.account.holds.get(entry.related or 0)
+        if hold is None:
+            self._complain(row, "related", "a hold", entry.related)
+        elif entry.kind is Kind.CAPTURED:
+            hold.state, hold.captured = state, -entry.points
+        elif hold.state is HoldState.OPEN:
+            hold.state = state
+
+    def _note_reversal(self, entry: Entry, points: int) -> None:
         """How much of an entry was reversed so far, whatever could be taken."""
-        reversed_ = {
-            Kind.EARNING_REVERSED: entry.requested,
-            Kind.REDEMPTION_RESTORED: entry.points,
-            Kind.COUNT_REVERSED: abs(entry.counter_change or 0),
-        }.get(entry.kind)
-        # Of points that came from another account that one says what was reversed.
-        if reversed_ and entry.related is not None and entry.related not in self._moved:
-            place = (*self.account.key, entry.related)
-            self.account.reversed[place] = self.account.reversed.get(place, 0) + reversed_
+        related = entry.related
+        if related is None:
+            return
+        place = (*self.account.key, related)
+        if related in self.moved and entry.kind is Kind.EARNING_REVERSED:
+            origin = self.account.lots[related].origin
+            if origin is None:
+                self.reversed_of_moved[related] = self.reversed_of_moved.get(related, 0) + points
+                return
+            # What was moved is reversed as what it was at first.
+            place = origin
+        self.account.reversed[place] = self.account.reversed.get(place, 0) + points
 
     def _count(self, counter: int, instant: datetime, value: int) -> None:
         day = calendar.local_day(instant, self._zone)
         self.account.month(counter, calendar.month_index(day))[day.day - 1] += value
-
-
-def _mature(lot: Lot, entry: Entry) -> None:
-    lot.pending = False
-    if entry.mature_time is not None:
-        # Before its time: its expiry counts from then.
-        lot.mature_time = entry.mature_time
-        if lot.expiry_kind is not ExpiryKind.INACTIVITY:
-            lot.expire_time = entry.expire_time
-
-
-def _draw(lot: Lot, entry: Entry, points: int) -> None:
-    free, held, expired, repaid = _DRAWN[entry.kind]
-    lot.free += free * points
-    lot.held += held * points
-    lot.expired += expired * points
-    lot.repaid += repaid * points
-    if entry.kind is Kind.EXPIRY_NOTICED:
-        lot.noticed_time = entry.expire_time
-    elif entry.kind is Kind.REDEMPTION_RESTORED and entry.expire_time is not None:
-        # Returned with grace.
-        lot.expiry_kind, lot.expire_time = ExpiryKind.FIXED, entry.expire_time
-
-
-def _end(hold: Hold, entry: Entry) -> None:
-    if entry.kind is Kind.CAPTURED:
-        hold.state, hold.captured = HoldState.CAPTURED, -entry.points
-    elif entry.kind is Kind.LAPSED:
-        hold.state = HoldState.LAPSED
-    elif entry.kind is Kind.RELEASED and hold.state is HoldState.OPEN:
-        hold.state = HoldState.RELEASED

@@ -36,68 +36,78 @@ def meet_claims(fold: Fold, returned: Returned) -> None:
     """Take what came back to lots whose reversed earning could not be taken whole.
 
     An entry EARNING_REVERSED for which nothing was requested says so. The counter of points earned
-    gets back, on the day of the earning, what is taken now.
+    gets back, on the day of the earning, what is taken now. Lots of one earning may be several,
+    after a merge or where somebody joined or left a group: what comes back to one of them meets
+    the claims of all.
     """
-    for lot, points in returned:
-        met = min(points, lot.free, lot.claim)
-        if not met:
-            continue
-        balance = fold.balance(lot.currency)
-        before = four(balance)
-        fold.take(lot, met)
-        fold.amend(lot, claim=lot.claim - met)
-        balance.available -= met
-        balance.earning_reversed += met
-        fold.count(-1 - lot.currency, lot.earn_time, -met)
-        entry = fold.entry(Kind.EARNING_REVERSED, balance, lot.currency, before)
-        entry.draws, entry.related = ((lot.sequence, met),), lot.sequence
-        fold.name(lot)
-        fold.seal(entry)
-    for lot, points in returned:
-        _meet_others(fold, lot, points)
+    owing = sorted(
+        (lot for lot in fold.account.lots.values() if lot.claim or lot.covered),
+        key=lambda lot: lot.sequence,
+    )
+    left: list[tuple[Lot, int]] = []
+    for lot, points in returned if any(each.claim for each in owing) else ():
+        rest = points
+        for other in sorted(_family(fold, lot, owing), key=lambda other: other is not lot):
+            rest -= _meet(fold, lot, other, min(rest, lot.free, other.claim), ())
+        left.append((lot, rest))
+    for lot, points in left:
+        _meet_others(fold, lot, points, owing)
 
 
-def _meet_others(fold: Fold, lot: Lot, points: int) -> None:
-    """What came back to a lot meets claims of other lots, where it stands for what they claim.
+def _meet_others(fold: Fold, lot: Lot, points: int, owing: Sequence[Lot]) -> None:
+    """What comes back to a lot in whose place others were taken meets claims of any lot.
 
-    Lots of one earning may be several, after a merge or where somebody joined or left a group: what
-    comes back to one of them meets the claims of all. And what comes back to a lot in whose place
-    others were taken meets claims of any lot: otherwise returning two purchases, of which one paid
-    for the other, and then giving back what the other bought, would leave points of neither.
+    Otherwise returning two purchases, of which one paid for the other, and then giving back what
+    the other bought, would leave points of neither.
     """
-    lots = fold.account.lots
-    claimed = [
-        lots[sequence]
-        for sequence in sorted(lots)
-        if lots[sequence].claim
-        and lots[sequence].currency == lot.currency
-        and sequence != lot.sequence
-    ]
-    for other in claimed:
-        if _root(fold, other) == _root(fold, lot):
-            points -= _meet(fold, lot, other, min(points, lot.free, other.claim))
-    for other in claimed:
-        points -= _meet(fold, lot, other, min(points, lot.free, lot.covered, other.claim))
+    family = [each for each in _family(fold, lot, owing) if each is not lot]
+    for other in owing:
+        if other is not lot and other.currency == lot.currency:
+            room = lot.covered + sum(each.covered for each in family)
+            points -= _meet(fold, lot, other, min(points, lot.free, room, other.claim), family)
 
 
-def _meet(fold: Fold, lot: Lot, other: Lot, met: int) -> int:
+def _family(fold: Fold, lot: Lot, lots: Sequence[Lot]) -> list[Lot]:
+    root = _root(fold, lot)
+    return [other for other in lots if _root(fold, other) == root]
+
+
+def _meet(fold: Fold, lot: Lot, other: Lot, met: int, family: Sequence[Lot]) -> int:
+    """Take points that came back to a lot for a claim; lots of its `family` may cover it, too."""
     if not met:
         return 0
     balance = fold.balance(lot.currency)
     before = four(balance)
     fold.take(lot, met)
-    # What comes back to the other lot later stands for what this one stood for.
-    cover = min(lot.covered, met)
-    fold.amend(lot, covered=lot.covered - cover)
+    covers = _covers(lot, family, met) if other is not lot else []
+    for each, points in covers:
+        fold.amend(each, covered=each.covered - points)
+    # What comes back to the other lot later stands for what these ones stood for.
+    cover = sum(points for _, points in covers)
     fold.amend(other, claim=other.claim - met, covered=other.covered + cover)
     balance.available -= met
     balance.earning_reversed += met
     fold.count(-1 - lot.currency, other.earn_time, -met)
     entry = fold.entry(Kind.EARNING_REVERSED, balance, lot.currency, before)
     entry.draws, entry.related = ((lot.sequence, met),), other.sequence
+    if any(each is not lot for each, _ in covers):
+        # Of the lot itself it goes without saying.
+        changes = [(each.sequence, -points) for each, points in covers]
+        entry.covers = (*changes, (other.sequence, cover))
     fold.name(lot)
     fold.seal(entry)
     return met
+
+
+def _covers(lot: Lot, family: Sequence[Lot], points: int) -> list[tuple[Lot, int]]:
+    """Which lots' `covered` pays for meeting a claim: the lot's own first."""
+    covers = []
+    for each in (lot, *family):
+        cover = min(each.covered, points)
+        points -= cover
+        if cover:
+            covers.append((each, cover))
+    return covers
 
 
 def _root(fold: Fold, lot: Lot) -> tuple[int, int, int]:

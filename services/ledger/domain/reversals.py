@@ -6,7 +6,7 @@ repaid debt (which is owed again), then what of it expired counts as gone. The r
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from kernel import calendar
 from kernel.refusals import FieldViolation, InvalidField
@@ -14,6 +14,7 @@ from services.ledger.domain.account import AccountKey, Balance, Entry, Kind, Lot
 from services.ledger.domain.commands import Reverse
 from services.ledger.domain.config import POINTS_MAX, ExpiryKind, ReturnsPolicy
 from services.ledger.domain.fold import Fold, four
+from services.ledger.domain.moved_lots import anew, describe
 from services.ledger.domain.refusals import (
     NotReversible,
     PointsOverflow,
@@ -108,75 +109,102 @@ def _count_back(fold: Fold, operation: Reverse, original: Entry, points: int) ->
 # Earnings
 
 
+@dataclass(slots=True)
+class _Part:
+    """What of one lot is taken back: what is there, what is owed again, what expired is gone."""
+
+    own: int = 0
+    again: int = 0
+    expired: int = 0
+
+    def all(self) -> int:
+        """How many points of the earning that comes to."""
+        return self.own + self.again + self.expired
+
+
 def _take_back(fold: Fold, operation: Reverse, original: Entry, points: int) -> None:
     """Take an earning back: from its lot, or from what of it was moved, one entry a lot."""
     lots = _lots_of(fold, operation.account, original.sequence)
-    for lot in lots[:-1]:
-        own = min(points, lot.free + lot.repaid + lot.expired)
-        if own:
-            _take_from(fold, operation, original, lot, own)
-            points -= own
-    if points:
-        _take_from(fold, operation, original, lots[-1] if lots else None, points)
+    parts, rest = _parts(lots, points)
+    for lot, part in zip(lots[:-1], parts[:-1], strict=True):
+        if part.all():
+            _take_from(fold, operation, original, lot, part, 0)
+    if not lots:
+        _take_from(fold, operation, original, None, _Part(), rest)
+    elif parts[-1].all() or rest:
+        _take_from(fold, operation, original, lots[-1], parts[-1], rest)
+
+
+def _parts(lots: Sequence[Lot], points: int) -> tuple[list[_Part], int]:
+    """What lots of one earning give of so many points, as if they were one; and the rest."""
+    parts = [_Part() for _ in lots]
+    for lot, part in zip(lots, parts, strict=True):
+        part.own = min(lot.free, points)
+        points -= part.own
+    for lot, part in zip(lots, parts, strict=True):
+        part.again = min(lot.repaid, points)
+        points -= part.again
+    for lot, part in zip(lots, parts, strict=True):
+        part.expired = min(lot.expired, points)
+        points -= part.expired
+    return parts, points
 
 
 def _take_from(
-    fold: Fold, operation: Reverse, original: Entry, lot: Lot | None, points: int
+    fold: Fold, operation: Reverse, original: Entry, lot: Lot | None, part: _Part, rest: int
 ) -> None:
+    """Take back one lot's part, and the rest by the program's policy."""
     currency = original.currency
     assert currency is not None
     balance = fold.balance(currency)
     before = four(balance)
-    own, again, expired = (0, 0, 0) if lot is None else _take_own(fold, lot, points)
-    draws = [(lot.sequence, own)] if lot is not None and own else []
-    left = points - own - again - expired
-    pending = own if lot is not None and lot.pending else 0
-    available, debt = own - pending, again
+    draws = []
+    if lot is not None:
+        _take_own(fold, lot, part)
+        draws = [(lot.sequence, part.own)] if part.own else []
+    pending = part.own if lot is not None and lot.pending else 0
+    available, debt, left = part.own - pending, part.again, rest
     policy = fold.policy.config.returns_policy
+    others: Sequence[tuple[int, int]] = ()
     if policy is not ReturnsPolicy.OWN_LOTS_ONLY and left:
         others = fold.draw(currency, min(left, balance.available - available))
         draws.extend(others)
-        covered = sum(drawn for _, drawn in others)
-        available += covered
-        left -= covered
-        if lot is not None and covered:
-            fold.amend(lot, covered=lot.covered + covered)
+    covered = sum(drawn for _, drawn in others)
+    available += covered
+    left -= covered
     if policy is ReturnsPolicy.ALLOW_DEBT:
         more = _room(fold, balance.debt + debt, left)
         debt += more
         left -= more
     _book(balance, available, pending, debt)
     fold.count(-1 - currency, original.effective_time, -(available + pending + debt))
-    entry = fold.entry(Kind.EARNING_REVERSED, balance, currency, before, points)
+    entry = fold.entry(Kind.EARNING_REVERSED, balance, currency, before, part.all() + rest)
     entry.draws, entry.reason = tuple(draws), operation.reason or None
-    entry.unrecovered, entry.expired = left or None, expired or None
-    if lot is not None:
-        entry.related = lot.sequence
-        if left:
-            fold.amend(lot, claim=lot.claim + left)
-    else:
-        # Nothing of it is in this account; the day on which it was earned is said here.
+    entry.unrecovered, entry.expired = left or None, part.expired or None
+    if lot is None and (covered or left):
+        # Nothing of it is here: a lot of no points keeps it for what comes back.
+        lot = _made_anew(fold, operation, operation.lots[original.sequence], 0)
+        fold.put_lot(lot)
+        describe(fold, entry, lot)
+    if lot is None:
+        # The day on which it was earned is said here.
         entry.earn_time = original.effective_time
-        if left:
-            # There is no lot to claim from before something comes back: `_claim_of` looks here.
-            fold.reverse((*operation.account, -original.sequence), -left)
+    else:
+        entry.related = lot.sequence
+        if covered or left:
+            fold.amend(lot, covered=lot.covered + covered, claim=lot.claim + left)
     for sequence, _ in draws:
         fold.name(fold.account.lots[sequence])
     fold.seal(entry)
 
 
-def _take_own(fold: Fold, lot: Lot, points: int) -> tuple[int, int, int]:
-    """What of its own lot is taken, is owed again, and is gone because it expired."""
-    own = min(lot.free, points)
-    if own:
-        fold.take(lot, own)
-    again = min(lot.repaid, points - own)
-    if again:
-        fold.amend(lot, repaid=lot.repaid - again)
-    expired = min(lot.expired, points - own - again)
-    if expired:
-        fold.gone(lot, -expired)
-    return own, again, expired
+def _take_own(fold: Fold, lot: Lot, part: _Part) -> None:
+    if part.own:
+        fold.take(lot, part.own)
+    if part.again:
+        fold.amend(lot, repaid=lot.repaid - part.again)
+    if part.expired:
+        fold.gone(lot, -part.expired)
 
 
 def _room(fold: Fold, debt: int, points: int) -> int:
@@ -211,7 +239,8 @@ def _restore(fold: Fold, operation: Reverse, original: Entry, points: int) -> No
     returned: list[tuple[Lot, int]] = []
     for sequence, drawn in _last_drawn(original, before, points):
         if not here:
-            returned.append((_remake(fold, operation, original, sequence, drawn), drawn))
+            lot = _remake(fold, operation, operation.lots[sequence], drawn)
+            returned.append((lot, drawn))
             continue
         lot = fold.account.lots[sequence]
         dead = days and fold.expires(lot) <= fold.now
@@ -267,37 +296,38 @@ def _put_back(
     fold.seal(entry)
 
 
-def _remake(fold: Fold, operation: Reverse, original: Entry, sequence: int, points: int) -> Lot:
-    """Points of a lot of the account that was merged into this one, or joined it: a lot anew."""
-    assert original.currency is not None
-    source = operation.lots[sequence]
-    balance = fold.balance(original.currency)
+def _remake(fold: Fold, operation: Reverse, source: Lot, points: int) -> Lot:
+    """Points of a lot of the account that was merged into this one: a lot anew."""
+    lot = _made_anew(fold, operation, source, points)
+    balance = fold.balance(lot.currency)
     before = four(balance)
-    lot = replace(
-        source, sequence=fold.account.sequence + 1, id=fold.new_id(), points=points, free=points,
-        held=0, pending=False, expired=0, expired_change=0, repaid=0, covered=0, noticed_time=None,
-        claim=_claim_of(fold, operation, source, points), origin=(*operation.account, sequence),
-        fresh=True,
-    )  # fmt: skip
+    days = fold.policy.config.reversal_grace_days
+    if days and fold.expires(lot) <= fold.now:
+        lot.expiry_kind = ExpiryKind.FIXED
+        lot.expire_time = calendar.days_after(fold.now, days, fold.policy.zone)
+    lot.claim = _claim_of(fold, operation, source, points)
     fold.put_lot(lot)
     balance.available += points
     balance.redemption_restored += points
-    entry = fold.entry(Kind.REDEMPTION_RESTORED, balance, original.currency, before, points)
-    entry.lot, entry.earn_time, entry.mature_time = lot.sequence, lot.earn_time, lot.mature_time
-    entry.expire_time, entry.expiry_kind = lot.expire_time, lot.expiry_kind
-    entry.inactivity_months, entry.unrecovered = lot.inactivity_months, lot.claim or None
-    entry.expiry_days, entry.expiry_round = lot.expiry_days, lot.expiry_round
-    entry.reason = operation.reason or None
-    fold.name(lot)
+    entry = fold.entry(Kind.REDEMPTION_RESTORED, balance, lot.currency, before, points)
+    describe(fold, entry, lot)
+    entry.unrecovered, entry.reason = lot.claim or None, operation.reason or None
     fold.seal(entry)
     return lot
 
 
-def _claim_of(fold: Fold, operation: Reverse, source: Lot, points: int) -> int:
-    """What of a claim, which stayed in the other account, such points meet here.
+def _made_anew(fold: Fold, operation: Reverse, source: Lot, points: int) -> Lot:
+    """The lot of the next entry, for points of a lot of the account that the posting is in."""
+    lot = anew(fold, source, points)
+    lot.pending, lot.origin = False, source.origin or (*operation.account, source.sequence)
+    return lot
 
-    How much of it was met here is kept with the reversals, under the negative of the lot; below 0
-    is what was claimed here when nothing of the lot was.
+
+def _claim_of(fold: Fold, operation: Reverse, source: Lot, points: int) -> int:
+    """What of a claim that stayed in the other account such points meet here.
+
+    Accounts merged before claims came along have some. How much of it was met here is kept with the
+    reversals, under the negative of the lot; below 0 is what was claimed here when no lot could be.
     """
     place = (*operation.account, -source.sequence)
     claim = min(points, source.claim - fold.account.reversed.get(place, 0))
@@ -310,6 +340,7 @@ def _lots_of(fold: Fold, account: AccountKey, sequence: int) -> list[Lot]:
     """The lot that an entry made, and what of it was moved into this account or came back to it."""
     origin = (*account, sequence)
     moved = [lot for lot in fold.account.lots.values() if lot.origin == origin]
+    moved.sort(key=lambda lot: lot.sequence)
     own = fold.account.lots.get(sequence)
     if account == fold.account.key and own is not None:
         return [own, *moved]

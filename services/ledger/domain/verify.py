@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from services.ledger.domain.account import Account, Balance, Entry, Hold, Lot, Posting
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.digest import content_digest, entry_digest, first_digest
-from services.ledger.domain.verify_entries import Rebuilt
+from services.ledger.domain.rebuild import Rebuilder
 
 FINDINGS_MAX = 100
 
@@ -50,9 +50,14 @@ class Verifier:
         self.entries = 0
         self._key = (bucket, account)
         self._digest = first_digest(bucket, account)
-        self._rebuilt = Rebuilt(zone, self._check)
+        self._rebuilt = Rebuilder(self._key, zone, self._check)
         self._content: tuple[int, bytes] | None = None
         self._versions: set[int] = set()
+
+    @property
+    def rebuilt(self) -> Account:
+        """The account made again from the entries read so far."""
+        return self._rebuilt.account
 
     def read(self, entry: Entry, posting: Posting | None) -> None:
         """Take in the next entry and its posting; None where the posting is missing."""
@@ -71,7 +76,7 @@ class Verifier:
             self._digest = entry.digest
         # A settlement has the version of the latest command.
         self._versions.add(posting.version)
-        self._rebuilt.read(entry)
+        self._rebuilt.read(entry, posting)
 
     def finish(
         self,
@@ -83,7 +88,7 @@ class Verifier:
 
         Balances, holds and what was reversed are the account's.
         """
-        rebuilt = self._rebuilt
+        rebuilt = self.rebuilt
         self._check("account", "sequence", self.entries, account.sequence)
         self._check("account", "digest", self._digest.hex(), account.digest.hex())
         self._check("account", "version", len(self._versions - {0}), account.version)
@@ -106,11 +111,12 @@ class Verifier:
         return self.findings[:FINDINGS_MAX]
 
     def _compare_balance(self, currency: int, stored: Balance) -> None:
-        expected = self._rebuilt.balances.get(currency, Balance())
+        rebuilt = self.rebuilt
+        expected = rebuilt.balances.get(currency, Balance())
         row = f"balance {currency}"
         for each in fields(Balance):
             self._check(row, each.name, getattr(expected, each.name), getattr(stored, each.name))
-        mine = [lot for lot in self._rebuilt.lots.values() if lot.currency == currency]
+        mine = [lot for lot in rebuilt.lots.values() if lot.currency == currency]
         free = sum(lot.free for lot in mine if not lot.pending)
         pending = sum(lot.free for lot in mine if lot.pending)
         self._check(row, "available", free, stored.available)
@@ -119,7 +125,7 @@ class Verifier:
 
     def _compare_lot(self, sequence: int, stored: Lot | None) -> None:
         row = f"lot {sequence}"
-        expected = self._rebuilt.lots.get(sequence)
+        expected = self.rebuilt.lots.get(sequence)
         if expected is None or stored is None:
             self._check(row, "row", expected is not None, stored is not None)
             return
@@ -127,10 +133,12 @@ class Verifier:
             self._check(row, name, getattr(expected, name), getattr(stored, name))
         if stored.expiry_kind is not ExpiryKind.INACTIVITY:
             self._check(row, "expire_time", expected.expire_time, stored.expire_time)
+        if expected.origin is not None or sequence not in self._rebuilt.moved:
+            self._check(row, "origin", expected.origin, stored.origin)
 
     def _compare_hold(self, sequence: int, stored: Hold | None) -> None:
         row = f"hold {sequence}"
-        expected = self._rebuilt.holds.get(sequence)
+        expected = self.rebuilt.holds.get(sequence)
         if expected is None or stored is None:
             self._check(row, "row", expected is not None, stored is not None)
             return
@@ -138,7 +146,11 @@ class Verifier:
             self._check(row, name, getattr(expected, name), getattr(stored, name))
 
     def _compare_reversed(self, account: Account, lots: Mapping[int, Lot]) -> None:
-        expected = dict(self._rebuilt.reversed)
+        expected = {
+            sequence: points
+            for (*key, sequence), points in self.rebuilt.reversed.items()
+            if tuple(key) == self._key
+        }
         for sequence, points in self._rebuilt.reversed_of_moved.items():
             # What was moved away and came back is reversed as what it was at first.
             origin = lots[sequence].origin if sequence in lots else None

@@ -26,13 +26,10 @@ from services.ledger.domain.account import (
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.verify import FINDINGS_MAX, Finding
 
-# What a member did, so that points which expire by inactivity live on.
-_ACTIVITY = {Kind.EARNED, Kind.REDEEMED, Kind.CAPTURED}
 # What two accounts have a posting each of.
 _SHARED = {Kind.TRANSFERRED_OUT, Kind.TRANSFERRED_IN, Kind.MOVED_OUT, Kind.MOVED_IN}
 # What is reversed at most as far as it went.
 _REVERSIBLE = {Kind.EARNED, Kind.REDEEMED, Kind.CAPTURED, Kind.COUNTED}
-_STATES = {Kind.FROZEN: State.FROZEN, Kind.UNFROZEN: State.OPEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +96,6 @@ class PlaceVerifier:
         self._place: Place | None = None
         self._last_entry = 0
         self._program: int | None = None
-        self._enrol_time: datetime | None = None
-        self._record_time: datetime | None = None
-        self._activity: datetime | None = None
-        self._state = State.OPEN
-        self._link_to: AccountKey | None = None
         # The postings of entries that made a lot or a hold, and when they were recorded.
         self._made: dict[int, tuple[int, datetime]] = {}
         self._reversible: dict[int, int] = {}
@@ -122,33 +114,29 @@ class PlaceVerifier:
         self._shared = self._shared or entry.kind in _SHARED
         if entry.kind in _REVERSIBLE:
             self._reversible[entry.sequence] = abs(entry.points or entry.counter_change or 0)
-        if entry.kind is Kind.ENROLLED and self._enrol_time is None:
-            self._enrol_time = entry.effective_time
-        if entry.kind in _ACTIVITY and (
-            self._activity is None or entry.effective_time > self._activity
-        ):
-            self._activity = entry.effective_time
-        self._state = _STATES.get(entry.kind, self._state)
-        if entry.kind in (Kind.LINKED, Kind.UNLINKED):
-            self._link_to = entry.counterpart if entry.kind is Kind.LINKED else None
         if entry.lot == entry.sequence or entry.kind is Kind.HELD:
             self._made[entry.sequence] = (posting.sequence, entry.record_time)
 
-    def finish(self, account: Account, lots: Iterable[Lot], around: Surroundings) -> list[Finding]:
-        """Compare what is stored with what follows; findings in the order of history."""
+    def finish(
+        self, account: Account, lots: Iterable[Lot], around: Surroundings, rebuilt: Account
+    ) -> list[Finding]:
+        """Compare what is stored with what follows; findings in the order of history.
+
+        `rebuilt` is the account made again from its entries.
+        """
         self._end_posting()
         # Whoever was erased has gone, and nobody else may be said to have.
         erased = account.state is State.ERASED and not around.has_person
         for name, follows, stored in (
             ("program", self._program, account.program),
             ("sandbox", around.sandbox, account.sandbox),
-            ("state", self._state, self._state if erased else account.state),
+            ("state", rebuilt.state, rebuilt.state if erased else account.state),
             ("person", "a person", "a person" if around.has_person or erased else "none"),
-            ("enrol_time", self._enrol_time, account.enrol_time),
-            ("record_time", self._record_time, account.record_time),
-            ("last_activity_time", self._activity, account.last_activity_time),
+            ("enrol_time", rebuilt.enrol_time, account.enrol_time),
+            ("record_time", rebuilt.record_time, account.record_time),
+            ("last_activity_time", rebuilt.last_activity_time, account.last_activity_time),
             ("kind", AccountKind(around.group or AccountKind.PERSON), account.kind),
-            ("link", self._link_to, account.link_to),
+            ("link", rebuilt.link_to, account.link_to),
             ("elsewhere", around.has_requests, account.elsewhere),
         ):
             # An account that nothing was ever posted to follows from nothing.
@@ -183,8 +171,6 @@ class PlaceVerifier:
             self._check(row, "request", "a note in the account of who asked", "none")
         if posting.request_id == "":
             self._check(row, "request_id", "a request id, or none", "an empty one")
-        if self._record_time is None or posting.record_time > self._record_time:
-            self._record_time = posting.record_time
         self._posting, self._place = posting, place
 
     def _end_posting(self) -> None:

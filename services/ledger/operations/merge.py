@@ -72,6 +72,7 @@ class MergePlan(Plan):
         for old, new in self._keys.values():
             loaded = {key: parties.loaded[key] for key in (old, new)}
             await rare.load_lots(connection, loaded, [old, new])
+            await merges.load_marked_lots(connection, loaded, [old])
             await rare.load_holds(connection, loaded, [old], [])
             self._months[old] = await merges.counters_of(connection, old)
             months = [(*new, *month, month[1]) for month in self._months[old]]

@@ -20,7 +20,7 @@ from services.ledger.store.history import StoredPosting
 
 @dataclass(frozen=True, slots=True)
 class FoundPosting:
-    """A posting, where it is, whose account that is, and the lots that it drew from."""
+    """A posting, where it is, whose account that is, and the lots that it made or drew from."""
 
     stored: StoredPosting
     account_member: str
@@ -30,6 +30,12 @@ class FoundPosting:
     def earned(self) -> bool:
         """Whether it gave points."""
         return any(entry.kind is Kind.EARNED for entry in self.stored.posting.entries)
+
+
+def lots_named(posting: Posting) -> set[int]:
+    """The lots that a posting made or drew from."""
+    named = {lot for entry in posting.entries for lot, _ in entry.draws}
+    return named.union(entry.lot for entry in posting.entries if entry.lot is not None)
 
 
 async def find_posting(
@@ -46,8 +52,8 @@ async def find_posting(
         stored = (await history.read_postings(connection, [place])).get(place)
         if stored is None or stored.program != identity.key or stored.posting.id() != identifier:
             raise PostingNotFound(posting)
-        drawn = {lot for entry in stored.posting.entries for lot, _ in entry.draws}
-        lots = await rare.read_lots(connection, [(*stored.account, lot) for lot in drawn])
+        named = lots_named(stored.posting)
+        lots = await rare.read_lots(connection, [(*stored.account, lot) for lot in named])
     account_member = stored.posting.account_member or stored.posting.member
     if member not in ("", stored.posting.member, account_member):
         raise PostingNotFound(posting)
@@ -83,8 +89,8 @@ async def others_of(context: LedgerContext, found: FoundPosting) -> list[FoundPo
         for each in stored:
             if (each.account[0], each.posting.sequence) == here:
                 continue
-            drawn = {lot for entry in each.posting.entries for lot, _ in entry.draws}
-            lots = await rare.read_lots(connection, [(*each.account, lot) for lot in drawn])
+            named = lots_named(each.posting)
+            lots = await rare.read_lots(connection, [(*each.account, lot) for lot in named])
             whose = each.posting.account_member or each.posting.member
             others.append(FoundPosting(each, whose, {lot.sequence: lot for lot in lots}))
     return others

@@ -96,7 +96,9 @@ class _Work:
         stored = self.stored
         findings = [*self._spoilt, *(_spoilt(each) for each in stored.unreadable)]
         findings += self.entries.finish(stored.account, stored.lots, stored.counters)
-        findings += self._places.finish(stored.account, stored.lots, stored.around)
+        findings += self._places.finish(
+            stored.account, stored.lots, stored.around, self.entries.rebuilt
+        )
         return findings[:FINDINGS_MAX]
 
 

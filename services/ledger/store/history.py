@@ -41,7 +41,8 @@ ENTRY_COLUMNS = """e.bucket, e.account, e.sequence, e.posting, e.kind, e.currenc
     e.draw_points, e.forfeits, e.source, e.counter, e.counter_change, e.reason, e.mature_time,
     e.expire_time, e.expiry_kind, e.inactivity_months, e.digest, e.related, e.unrecovered,
     e.expired, e.counterpart_bucket, e.counterpart_account, e.expiry_days, e.expiry_round,
-    e.earn_time"""
+    e.earn_time, e.origin_bucket, e.origin_account, e.origin_sequence, e.repaid, e.cover_lots,
+    e.cover_points"""
 
 _POSTINGS = f"""
 SELECT {POSTING_COLUMNS}, d.member
@@ -96,7 +97,7 @@ FROM unnest($1::int[], $2::bigint[]) AS k (bucket, sequence)
 JOIN posting p ON p.bucket = k.bucket AND p.sequence = k.sequence
 """
 
-ENTRY_WIDTH = 39
+ENTRY_WIDTH = 45
 _POSTING_WIDTH = 18
 
 
@@ -157,6 +158,9 @@ def entry_of(row: asyncpg.Record) -> Entry:
         expiry_days=row[36],
         expiry_round=row[37],
         earn_time=row[38],
+        origin=None if row[41] is None else (row[39], row[40], row[41]),
+        repaid=row[42],
+        covers=tuple(zip(row[43] or (), row[44] or (), strict=True)),
     )
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chassis.database import Connection
-from services.ledger.store.accounts import Key, whole_month
+from services.ledger.store import rare
+from services.ledger.store.accounts import Key, Loaded, whole_month
 from services.ledger.store.directory import Name
 
 Person = tuple[int, int]
@@ -50,6 +51,14 @@ WHERE (bucket = $1 AND person = $2) OR (into_bucket = $1 AND into_person = $2)
 """
 
 _COUNTERS = "SELECT counter, month, days FROM counter WHERE bucket = $1 AND account = $2"
+
+# Lots of which nothing is left, and that returns and what comes back still ask for.
+_MARKED_LOTS = f"""
+SELECT {rare.WHOLE_LOT_COLUMNS}
+FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
+JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND NOT l.open
+    AND l.claim + l.covered + l.repaid + l.expired > 0
+"""
 
 _IDENTIFIERS = """
 UPDATE identifier SET bucket = $3, person = $4 WHERE bucket = $1 AND person = $2
@@ -108,6 +117,15 @@ async def counters_of(connection: Connection, key: Key) -> dict[tuple[int, int],
     """All months of all counters of an account, by (counter, month)."""
     rows = await connection.fetch(_COUNTERS, *key)
     return {(row[0], row[1]): whole_month(row[2]) for row in rows}
+
+
+async def load_marked_lots(
+    connection: Connection, accounts: dict[Key, Loaded], keys: Sequence[Key]
+) -> None:
+    """Load lots of which nothing is left but claims, and what expired or repaid debt."""
+    columns = [bucket for bucket, _ in keys], [account for _, account in keys]
+    for row in await connection.fetch(_MARKED_LOTS, *columns):
+        accounts[row[0], row[1]].account.lots[row[2]] = rare.whole_lot_of(row)
 
 
 async def redirect(connection: Connection, person: Person, into: Person) -> None:

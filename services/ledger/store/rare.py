@@ -36,7 +36,8 @@ JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
 UNION ALL
 SELECT {WHOLE_LOT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.claim > 0 AND NOT l.open
+JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
+    AND (l.claim > 0 OR l.covered > 0) AND NOT l.open
 """
 
 HOLD_COLUMNS = """h.bucket, h.account, h.sequence, h.posting, h.currency, h.points, h.captured,
@@ -139,14 +140,16 @@ INSERT INTO entry (
     held_change, debt_change, available, pending, held, debt, requested, effective_time,
     record_time, lot, draw_lots, draw_points, forfeits, source, counter, counter_change, reason,
     mature_time, expire_time, expiry_kind, inactivity_months, digest, related, unrecovered,
-    expired, counterpart_bucket, counterpart_account, expiry_days, expiry_round, earn_time
+    expired, counterpart_bucket, counterpart_account, expiry_days, expiry_round, earn_time,
+    origin_bucket, origin_account, origin_sequence, repaid, cover_lots, cover_points
 )
 SELECT bucket, account, sequence, posting, kind, currency, points, available_change,
     pending_change, held_change, debt_change, available, pending, held, debt, requested,
     effective_time, record_time, lot, draw_lots::bigint[], draw_points::bigint[],
     forfeits::bigint[], source, counter, counter_change, reason, mature_time, expire_time,
     expiry_kind, inactivity_months, digest, related, unrecovered, expired, counterpart_bucket,
-    counterpart_account, expiry_days, expiry_round, earn_time
+    counterpart_account, expiry_days, expiry_round, earn_time, origin_bucket, origin_account,
+    origin_sequence, repaid, cover_lots::bigint[], cover_points::bigint[]
 FROM unnest(
     $74::int[], $75::bigint[], $76::bigint[], $77::bigint[], $78::smallint[], $79::smallint[],
     $80::bigint[], $81::bigint[], $82::bigint[], $83::bigint[], $84::bigint[], $85::bigint[],
@@ -155,13 +158,15 @@ FROM unnest(
     $97::smallint[], $98::bigint[], $99::text[], $100::timestamptz[], $101::timestamptz[],
     $102::smallint[], $103::smallint[], $104::bytea[], $105::bigint[], $106::bigint[],
     $107::bigint[], $108::int[], $109::bigint[], $110::int[], $111::smallint[],
-    $112::timestamptz[]
+    $112::timestamptz[], $113::int[], $114::bigint[], $115::bigint[], $116::bigint[],
+    $117::text[], $118::text[]
 ) AS k (
     bucket, account, sequence, posting, kind, currency, points, available_change, pending_change,
     held_change, debt_change, available, pending, held, debt, requested, effective_time,
     record_time, lot, draw_lots, draw_points, forfeits, source, counter, counter_change, reason,
     mature_time, expire_time, expiry_kind, inactivity_months, digest, related, unrecovered,
-    expired, counterpart_bucket, counterpart_account, expiry_days, expiry_round, earn_time
+    expired, counterpart_bucket, counterpart_account, expiry_days, expiry_round, earn_time,
+    origin_bucket, origin_account, origin_sequence, repaid, cover_lots, cover_points
 )
 """
 
@@ -200,7 +205,10 @@ async def load_lots(
     named: Collection[EntryKey] = (),
     origins: Mapping[Key, Collection[EntryKey]] = {},
 ) -> None:
-    """Load whole the open lots of accounts and those with claims; those named, and moved in."""
+    """Load whole the open lots of accounts and those that owe; those named, and moved in.
+
+    Those owe on which claims are, and in whose place others were taken.
+    """
     moved = [(*key, *origin) for key, some in origins.items() for origin in some]
     rows = await connection.fetch(
         _LOTS, *columns(list(keys), 2), *columns(list(named), 3), *columns(moved, 5)
@@ -273,7 +281,7 @@ async def save(
                 for account, posting in own
                 for entry in posting.entries
             ],
-            39,
+            45,
         ),
     )
 
@@ -330,5 +338,7 @@ def _entry_row(account: Account, posting: Posting, entry: Entry) -> tuple[object
     return (
         *entry_row(account, posting, entry), entry.related, entry.unrecovered, entry.expired,
         *(entry.counterpart or (None, None)), entry.expiry_days, entry.expiry_round,
-        entry.earn_time,
+        entry.earn_time, *(entry.origin or (None, None, None)), entry.repaid,
+        array([lot for lot, _ in entry.covers]) if entry.covers else None,
+        array([points for _, points in entry.covers]) if entry.covers else None,
     )  # fmt: skip

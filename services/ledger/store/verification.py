@@ -235,6 +235,7 @@ def _together(row: asyncpg.Record, *names: str) -> None:
 
 def _line(row: asyncpg.Record) -> Line:
     _together(row, "counterpart_bucket", "counterpart_account")
+    _together(row, "origin_bucket", "origin_account", "origin_sequence")
     _together(row, "addressee_bucket", "addressee")
     _together(row, "peer_bucket", "peer_sequence")
     entry = history.entry_of(row)
