@@ -1,8 +1,10 @@
 """Connections to Postgres: pools for the hot paths, an engine for everything else."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -19,6 +21,9 @@ CLOSE_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TRANSACTION_TIMEOUT_MS = 15_000
+PLANS_KEPT_S = 2.0
+"""So old may plans of prepared statements become. A plan that was made for a small table reads all
+of it, and would until somebody analyzes the table, however large it is by then."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,7 @@ async def _open_pool(
         max_size=most,
         timeout=CONNECT_TIMEOUT_S,
         max_inactive_connection_lifetime=0,
-        # Nobody leaves anything behind in a session, and the usual reset is a round trip a borrow.
-        reset=_nothing_to_reset,
+        reset=_Plans().renew,
         server_settings={
             "application_name": name,
             "jit": "off",
@@ -97,5 +101,17 @@ async def _open_pool(
     )
 
 
-async def _nothing_to_reset(connection: object) -> None:
-    """Keep the session as it is."""
+class _Plans:
+    """The plans of a pool's connections, which are forgotten in time when one is given back.
+
+    Nobody leaves anything else behind in a session, and the driver's own reset is a round trip.
+    """
+
+    def __init__(self) -> None:
+        self._made: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+
+    async def renew(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        now = time.monotonic()
+        if now - self._made.setdefault(connection, now) >= PLANS_KEPT_S:
+            self._made[connection] = now
+            await connection.execute("DISCARD PLANS")

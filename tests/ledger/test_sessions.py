@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from chassis.database import Pools, open_pools
+from chassis import database
+from chassis.database import Connection, Pools, open_pools
+from services.ledger.store import sessions
 from services.ledger.store.sessions import CONNECTION_LOST, Session
 
 STATE = "SELECT state FROM pg_stat_activity WHERE pid = $1"
@@ -81,4 +83,39 @@ async def test_a_connection_that_died_between_transactions_is_replaced(
     await session.rollback()
 
     assert await (await session.begin()).fetchval("SELECT 1") == 1
+    await session.close()
+
+
+PREPARE = """
+SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off;
+PREPARE lookup (int) AS SELECT * FROM head WHERE bucket = $1
+"""
+
+
+async def _planned(connection: Connection) -> str:
+    rows = await connection.fetch("EXPLAIN (COSTS OFF) EXECUTE lookup (1)")
+    return str(rows[0][0]).split(" on ")[0]
+
+
+async def test_plans_are_made_anew_in_time(pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PLANS_KEPT_S", 1000.0)
+    monkeypatch.setattr(sessions, "PLANS_KEPT_S", 1000.0)
+    session = Session(pools.lanes)
+    lane = await session.begin()
+    async with pools.reads.acquire(timeout=5) as reader:
+        for connection in (lane, reader):
+            await connection.execute(PREPARE)
+            assert await _planned(connection) == "Index Scan using head_pkey"
+            await connection.execute("SET enable_seqscan = on; SET enable_indexscan = off")
+    await session.commit()
+    async with pools.reads.acquire(timeout=5) as reader:
+        for connection in (lane, reader):
+            assert await _planned(connection) == "Index Scan using head_pkey"
+        monkeypatch.setattr(database, "PLANS_KEPT_S", 0.0)
+        monkeypatch.setattr(sessions, "PLANS_KEPT_S", 0.0)
+    await session.commit()
+
+    async with pools.reads.acquire(timeout=5) as reader:
+        for connection in (lane, reader):
+            assert await _planned(connection) == "Seq Scan"
     await session.close()

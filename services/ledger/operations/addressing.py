@@ -31,6 +31,8 @@ class Addressing:
         self.keys: dict[Name, Key] = {}
         self.imagined: dict[Key, Loaded] = {}
         self._number = environment.random_bits(21)
+        # By (organization, program), as this transaction found them.
+        self._auto_enrol: dict[tuple[str, str], bool] = {}
 
     async def address(self, items: Sequence[Item]) -> None:
         """Find the accounts of the members addressed, and make those that commands enrol."""
@@ -72,7 +74,7 @@ class Addressing:
 
     async def forget_unused(self, enrolled: Collection[Key]) -> list[Key]:
         """Unmake the accounts that nothing came of; which those are."""
-        unused = [key for key in self._created.accounts if key not in set(enrolled)]
+        unused = self._created.accounts.difference(enrolled)
         if unused:
             names = {key: name for name, key in self.keys.items()}
             people = [
@@ -81,8 +83,8 @@ class Addressing:
                 if (person := (names[key].name_bucket, names[key].organization, names[key].member))
                 in self._created.people
             ]
-            await directory.forget(self._connection, unused, people)
-        return unused
+            await directory.forget(self._connection, list(unused), people)
+        return list(unused)
 
     async def _find(self, names: Collection[Name]) -> None:
         addresses = self._environment.addresses
@@ -103,8 +105,12 @@ class Addressing:
             return True
         if not command.may_enrol():
             return False
-        program = await self._environment.cache.get(command.organization, command.program)
-        return program.config.auto_enrol
+        key = (command.organization, command.program)
+        known = self._auto_enrol.get(key)
+        if known is None:
+            program = await self._environment.cache.get(*key)
+            known = self._auto_enrol[key] = program.config.auto_enrol
+        return known
 
     async def _new_account(self, name: Name, command: Command) -> NewAccount:
         environment = self._environment

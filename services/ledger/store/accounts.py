@@ -67,10 +67,14 @@ LOT_COLUMNS = """l.bucket, l.account, l.sequence, l.id, l.currency, l.points, l.
     l.pending, l.earn_time, l.mature_time, l.expire_time, l.expiry_kind, l.inactivity_months,
     l.posting"""
 
+# Here and below `OFFSET 0` has the table looked up key by key: while a table's index is one page, a
+# plan would read all of it and compare each row with all keys, and be kept when it has grown.
 _OPEN_LOTS = f"""
 SELECT {LOT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.open
+CROSS JOIN LATERAL (
+    SELECT * FROM lot o WHERE o.bucket = k.bucket AND o.account = k.account AND o.open OFFSET 0
+) l
 """
 
 # In the order in which points are spent, as many lots as it takes; all of them where some move with
@@ -94,9 +98,12 @@ FROM (
     SELECT DISTINCT * FROM unnest($1::int[], $2::bigint[], $3::smallint[], $4::int[], $5::int[])
         AS u (bucket, account, counter, first, last)
 ) k
-JOIN counter c
-    ON c.bucket = k.bucket AND c.account = k.account AND c.counter = k.counter
-    AND c.month BETWEEN k.first AND k.last
+CROSS JOIN LATERAL (
+    SELECT * FROM counter m
+    WHERE m.bucket = k.bucket AND m.account = k.account AND m.counter = k.counter
+        AND m.month BETWEEN k.first AND k.last
+    OFFSET 0
+) c
 """
 
 # Balances, months of counters and recorded requests in one round trip: rows of one shape, told
@@ -111,21 +118,29 @@ SELECT 0 AS part, b.bucket, b.account, b.currency AS number, NULL::int AS month,
     NULL::text AS request_id, NULL::bytea AS digest, NULL::bigint AS sequence,
     NULL::timestamptz AS record_time
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN balance b ON b.bucket = k.bucket AND b.account = k.account
+CROSS JOIN LATERAL (
+    SELECT * FROM balance o WHERE o.bucket = k.bucket AND o.account = k.account OFFSET 0
+) b
 UNION ALL
 SELECT 1, c.bucket, c.account, c.counter, c.month, c.days, NULL, NULL, NULL, NULL
 FROM unnest($3::int[], $4::bigint[], $5::smallint[], $6::int[], $7::int[])
     AS k (bucket, account, counter, first, last)
-JOIN counter c
-    ON c.bucket = k.bucket AND c.account = k.account AND c.counter = k.counter
-    AND c.month BETWEEN k.first AND k.last
+CROSS JOIN LATERAL (
+    SELECT * FROM counter m
+    WHERE m.bucket = k.bucket AND m.account = k.account AND m.counter = k.counter
+        AND m.month BETWEEN k.first AND k.last
+    OFFSET 0
+) c
 UNION ALL
 SELECT 2, p.bucket, p.account, NULL, NULL, NULL, p.request_id, p.request_digest, p.sequence,
     p.record_time
 FROM unnest($8::int[], $9::bigint[], $10::text[]) AS k (bucket, account, request_id)
-JOIN posting p
-    ON p.bucket = k.bucket AND p.account = k.account AND p.request_id = k.request_id
-    AND p.addressee IS NULL
+CROSS JOIN LATERAL (
+    SELECT * FROM posting o
+    WHERE o.bucket = k.bucket AND o.account = k.account AND o.request_id = k.request_id
+        AND o.addressee IS NULL
+    OFFSET 0
+) p
 """
 
 # The same, and the heads of the streams are locked with it, in order.

@@ -11,12 +11,17 @@ Person = tuple[int, int]
 
 _READ_KEY = "SELECT value FROM fact WHERE name = 'identifier_key'"
 
+# `OFFSET 0`: by key, however small the table was when the plan was made.
 _OWNERS = """
 SELECT k.place, i.bucket, i.person
 FROM unnest($1::int[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY
     AS k (name_bucket, organization, kind, value, place)
-JOIN identifier i ON i.name_bucket = k.name_bucket AND i.organization = k.organization
-    AND i.kind = k.kind AND i.value = k.value
+CROSS JOIN LATERAL (
+    SELECT bucket, person FROM identifier i
+    WHERE i.name_bucket = k.name_bucket AND i.organization = k.organization
+        AND i.kind = k.kind AND i.value = k.value
+    OFFSET 0
+) i
 """
 
 # A person that was merged is the one that it was merged into.
@@ -29,10 +34,12 @@ JOIN directory d
 """
 
 _COUNTS = """
-SELECT k.bucket, k.person, count(*)
+SELECT k.bucket, k.person, i.count
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, person)
-JOIN identifier i ON i.bucket = k.bucket AND i.person = k.person
-GROUP BY k.bucket, k.person
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM identifier WHERE bucket = k.bucket AND person = k.person
+) i
+WHERE i.count > 0
 """
 
 _INSERT = """

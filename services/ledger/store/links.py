@@ -9,10 +9,13 @@ from chassis.database import Connection
 from services.ledger.store.accounts import Key, Request, SeenRequest
 from services.ledger.store.directory import Name
 
+# `OFFSET 0`: by key, however few were linked when the plan was made.
 _FOLLOW = """
 SELECT a.bucket, a.id, a.link_bucket, a.link_account
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, id)
-JOIN account a ON a.bucket = k.bucket AND a.id = k.id
+CROSS JOIN LATERAL (
+    SELECT * FROM account WHERE bucket = k.bucket AND id = k.id OFFSET 0
+) a
 WHERE a.link IS NOT NULL
 """
 
@@ -41,8 +44,11 @@ _REQUESTS = """
 SELECT r.bucket, r.account, r.request_id, r.request_digest, r.posting_bucket, r.posting_sequence,
     r.record_time
 FROM unnest($1::int[], $2::bigint[], $3::text[]) AS k (bucket, account, request_id)
-JOIN request r
-    ON r.bucket = k.bucket AND r.account = k.account AND r.request_id = k.request_id
+CROSS JOIN LATERAL (
+    SELECT * FROM request
+    WHERE bucket = k.bucket AND account = k.account AND request_id = k.request_id
+    OFFSET 0
+) r
 """
 
 _ADD_REQUESTS = """
