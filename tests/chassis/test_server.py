@@ -64,15 +64,16 @@ async def test_health_needs_no_credential(service: str) -> None:
 
 
 async def test_health_is_answered_while_calls_are_refused_for_load() -> None:
-    release = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
 
     async def wait(request: Any, context: Any) -> Any:
+        begun.set()
         await release.wait()
         return await answer(request, context)
 
     async with scripted(earn=wait, max_in_flight=1) as (_, channel):
         call = asyncio.ensure_future(_code(stub(channel).Earn(an_earn(), metadata=metadata())))
-        await asyncio.sleep(0.1)
+        await begun.wait()
         checked = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         release.set()
 
@@ -154,7 +155,8 @@ async def test_a_drain_ends_streams_at_once_and_sends_their_callers_elsewhere() 
         call = stub(channel).WatchChanges(ledger_pb2.WatchChangesRequest(), metadata=metadata())
         responses = aiter(call)
         await anext(responses)
-        async with asyncio.timeout(5):
+        # Far less than the drain would wait for a call.
+        async with asyncio.timeout(20):
             stopping = asyncio.ensure_future(server.stop())
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await anext(responses)
