@@ -1,5 +1,6 @@
 """What the use cases of postings and accounts work with."""
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,6 +11,8 @@ from services.ledger.operations.lanes import Lanes
 from services.ledger.operations.reader import Finder, Reader
 from services.ledger.store.directory import Name
 
+REPORTS_AT_ONCE = 1
+
 
 @dataclass(frozen=True)
 class LedgerContext:
@@ -19,6 +22,8 @@ class LedgerContext:
     lanes: Lanes
     reads: Pool
     bell: Bell = field(default_factory=Bell)
+    # Reports borrow from the readers for long, so that they take turns.
+    reports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(REPORTS_AT_ONCE))
 
     @cached_property
     def reader(self) -> Reader:

@@ -1,23 +1,29 @@
 """Reports over a whole program: what is owed, what was redeemed, whether the sums agree."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from chassis.database import ACQUIRE_TIMEOUT_S
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection
+from chassis.refusals import DeadlinePassed
 from kernel import calendar
 from services.ledger.domain.account import Balance
 from services.ledger.domain.liability import Breakage, Vintage, breakage
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import PointsOverflow
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.store import reports
+from services.ledger.store import liability, reports
+from services.ledger.store.accounts import Key
+from services.ledger.store.liability import LotsRow
 from services.ledger.store.programs import ProgramState
-from services.ledger.store.reports import Books, OutstandingRow, Position, RedemptionRow
+from services.ledger.store.reports import Books, Position, RedemptionRow
 
 ACCOUNTS_MAX = 20
 # Every page of redemptions looks at so many stretches of accounts at most.
 STRETCHES_MAX = 20
+SETTLED_AT_ONCE = 500
 _INT64_MAX = 2**63 - 1
 _LOTS = ("available", "pending", "held")
 _EVER = (datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
@@ -28,7 +34,7 @@ class CurrencyLiability:
     """What is owed in one currency."""
 
     currency: int
-    parts: Sequence[OutstandingRow]
+    parts: Sequence[LotsRow]
     debt: int
     accounts: int
     breakage: Breakage | None
@@ -60,18 +66,15 @@ async def read_liability(
     number = policy.currency(currency).number if currency else None
     now = state.now(context.environment.clock())
     zone = state.config.time_zone
-    async with reports.snapshot(context.reads, seconds) as connection:
-        rows = await reports.outstanding(connection, state.key, zone, now)
-        debts = await reports.debts(connection, state.key)
-        vintages = await reports.vintages(connection, state.key, zone) if estimated else []
+    await _settle_entangled(context, state.key, now)
+    async with _snapshot(context, seconds) as connection:
+        rows = await liability.lots(connection, state.key, zone, now, history=estimated)
+        debts = await liability.debts(connection, state.key)
     this_month = calendar.month_start(calendar.local_day(now, policy.zone))
     found = []
     for each in range(len(policy.currencies)) if number is None else [number]:
-        parts = [
-            row
-            for row in rows
-            if row.currency == each and (row.available or row.pending or row.held)
-        ]
+        own = [row for row in rows if row.currency == each]
+        parts = [row for row in own if row.available or row.pending or row.held]
         debt, accounts = debts.get(each, (0, 0))
         _check_sums(parts, debt)
         estimate = None
@@ -79,17 +82,40 @@ async def read_liability(
             outstanding = sum(
                 row.available + row.pending + row.held for row in parts if row.expires is not None
             )
-            own = [
-                Vintage(row.earned, row.points, row.expired, row.open)
-                for row in vintages
-                if row.currency == each
-            ]
-            estimate = breakage(own, this_month, outstanding)
+            estimate = breakage(_vintages(own), this_month, outstanding)
         found.append(CurrencyLiability(each, parts, debt, accounts, estimate))
     return Liability(now, policy, found)
 
 
-def _check_sums(parts: Sequence[OutstandingRow], debt: int) -> None:
+async def _settle_entangled(context: LedgerContext, program: int, now: datetime) -> None:
+    """Post what fell due where it cannot be told from the lots."""
+    settled: set[Key] = set()
+    while True:
+        async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            keys = await liability.entangled(connection, program, now, SETTLED_AT_ONCE)
+        if settled.issuperset(keys):
+            return
+        await context.lanes.settle(keys)
+        settled.update(keys)
+
+
+def _vintages(rows: Sequence[LotsRow]) -> list[Vintage]:
+    months: dict[date, list[LotsRow]] = {}
+    for row in rows:
+        if row.points:
+            months.setdefault(row.earned, []).append(row)
+    return [
+        Vintage(
+            month,
+            sum(row.points for row in some),
+            sum(row.expired for row in some),
+            any(row.left for row in some),
+        )
+        for month, some in months.items()
+    ]
+
+
+def _check_sums(parts: Sequence[LotsRow], debt: int) -> None:
     total = sum(row.available + row.pending + row.held for row in parts)
     if max(total, debt) > _INT64_MAX:
         raise PointsOverflow
@@ -128,7 +154,7 @@ async def reconcile(
     Refusals: PROGRAM_NOT_FOUND, POINTS_OVERFLOW.
     """
     state, policy = await _program(context, organization, program)
-    async with reports.snapshot(context.reads, seconds) as connection:
+    async with _snapshot(context, seconds) as connection:
         books = await reports.control_totals(connection, state.key)
         wrong: list[Books] = []
         if any(each.count for each in books):
@@ -234,6 +260,22 @@ async def page_of_redemptions(
             for revision in sorted({row.revision for row in rows})
         },
     )
+
+
+@asynccontextmanager
+async def _snapshot(context: LedgerContext, seconds: float) -> AsyncIterator[Connection]:
+    """One snapshot to read in, when it is this report's turn; all within so many seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    try:
+        await asyncio.wait_for(context.reports.acquire(), seconds)
+    except TimeoutError:
+        raise DeadlinePassed from None
+    try:
+        async with reports.snapshot(context.reads, until - loop.time()) as connection:
+            yield connection
+    finally:
+        context.reports.release()
 
 
 async def _program(

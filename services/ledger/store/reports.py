@@ -1,10 +1,11 @@
 """Sums over whole programs. They run in one snapshot, for as long as their caller waits."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -17,69 +18,31 @@ REDEMPTION_ACCOUNTS = 2_000
 Position = tuple[int, int, int]
 """(account, bucket, sequence of an entry)."""
 
-_TIMEOUT = "SELECT set_config('statement_timeout', $1, true)"
-
-# When a lot expires as things stand; nobody's points are left out.
-_EXPIRES = """
-CROSS JOIN LATERAL (
-    SELECT CASE
-        WHEN l.expiry_kind = 3 THEN (
-            greatest(l.mature_time, a.last_activity_time) AT TIME ZONE $2
-            + make_interval(months => l.inactivity_months::int)
-        ) AT TIME ZONE $2
-        ELSE l.expire_time
-    END AS expires
-) x
+# So much memory for each table that is hashed; what needs more is done in parts, on disk.
+_AS_REPORT = """
+SELECT set_config('statement_timeout', $1, true), set_config('work_mem', '16MB', true)
 """
 
-_OUTSTANDING = f"""
-SELECT l.currency,
-    date_trunc('month', l.earn_time AT TIME ZONE $2)::date,
-    date_trunc('month', (x.expires - interval '1 microsecond') AT TIME ZONE $2)::date,
-    coalesce(sum(l.free) FILTER (
-        WHERE (NOT l.pending OR l.mature_time <= $3) AND (x.expires IS NULL OR x.expires > $3)
-    ), 0),
-    coalesce(sum(l.free) FILTER (WHERE l.pending AND l.mature_time > $3), 0),
-    sum(l.held),
-    count(*)
-FROM account a
-JOIN lot l ON l.bucket = a.bucket AND l.account = a.id AND l.open
-{_EXPIRES}
-WHERE a.program = $1 AND a.state <> 3
-GROUP BY 1, 2, 3
-ORDER BY 1, 2, 3 NULLS LAST
+# Whether one in twenty accounts at least is the program's; never more of them are looked at.
+_LARGE = """
+WITH part AS (
+    SELECT greatest(reltuples, 0)::bigint / 20 AS most FROM pg_class WHERE oid = 'account'::regclass
+)
+SELECT count(*) > (SELECT most FROM part) FROM (
+    SELECT FROM account WHERE program = $1 LIMIT (SELECT most + 1 FROM part)
+) a
 """
-
-_DEBTS = """
-SELECT b.currency, sum(b.debt),
-    count(*) FILTER (WHERE b.available + b.pending + b.held + b.debt > 0)
-FROM account a JOIN balance b ON b.bucket = a.bucket AND b.account = a.id
-WHERE a.program = $1 AND a.state <> 3
-GROUP BY b.currency
-"""
-
-# Earnings only, those that can expire, by month of earning.
-_VINTAGES = """
-SELECT l.currency, date_trunc('month', l.earn_time AT TIME ZONE $2)::date,
-    sum(l.points), sum(l.expired), bool_or(l.open)
-FROM account a
-JOIN lot l ON l.bucket = a.bucket AND l.account = a.id
-JOIN entry e ON e.bucket = l.bucket AND e.account = l.account AND e.sequence = l.sequence
-WHERE a.program = $1 AND l.expiry_kind <> 1 AND e.kind = 2
-GROUP BY 1, 2
-ORDER BY 1, 2
-"""
+_BUCKETS_MATCH = re.compile(r"(\w+)\.bucket = (\w+)\.bucket")
 
 # One row an account and currency: balances, lots, entries by their changes and by their kinds.
 _BOOKS = """
-WITH accounts AS MATERIALIZED (
-    SELECT bucket, id FROM account WHERE program = $1
-), lots AS (
+WITH lots AS (
     SELECT l.bucket, l.account, l.currency,
         coalesce(sum(l.free) FILTER (WHERE NOT l.pending), 0) AS available,
         coalesce(sum(l.free) FILTER (WHERE l.pending), 0) AS pending,
         sum(l.held) AS held
-    FROM accounts a JOIN lot l ON l.bucket = a.bucket AND l.account = a.id
+    FROM account a JOIN lot l ON l.bucket = a.bucket AND l.account = a.id
+    WHERE a.program = $1
     GROUP BY l.bucket, l.account, l.currency
 ), entries AS (
     SELECT e.bucket, e.account, e.currency,
@@ -98,44 +61,47 @@ WITH accounts AS MATERIALIZED (
         -coalesce(sum(e.points) FILTER (
             WHERE e.kind = 16 OR (e.kind IN (22, 23) AND e.points < 0)
         ), 0) AS transferred_out
-    FROM accounts a JOIN entry e ON e.bucket = a.bucket AND e.account = a.id
-    WHERE e.currency IS NOT NULL
+    FROM account a JOIN entry e ON e.bucket = a.bucket AND e.account = a.id
+    WHERE a.program = $1 AND e.currency IS NOT NULL
     GROUP BY e.bucket, e.account, e.currency
 ), balances AS (
-    SELECT b.* FROM accounts a JOIN balance b ON b.bucket = a.bucket AND b.account = a.id
+    SELECT b.*
+    FROM account a JOIN balance b ON b.bucket = a.bucket AND b.account = a.id
+    WHERE a.program = $1
 ), books AS (
-    SELECT bucket, account, currency,
-        ARRAY[
-            coalesce(b.available, 0), coalesce(b.pending, 0), coalesce(b.held, 0),
-            coalesce(b.debt, 0), coalesce(b.earned, 0), coalesce(b.earning_reversed, 0),
-            coalesce(b.redeemed, 0), coalesce(b.redemption_restored, 0), coalesce(b.expired, 0),
-            coalesce(b.adjusted_in, 0), coalesce(b.adjusted_out, 0),
-            coalesce(b.transferred_in, 0), coalesce(b.transferred_out, 0)
-        ]::numeric[] AS balance,
-        ARRAY[
-            coalesce(e.available, 0), coalesce(e.pending, 0), coalesce(e.held, 0),
-            coalesce(e.debt, 0), coalesce(e.earned, 0), coalesce(e.earning_reversed, 0),
-            coalesce(e.redeemed, 0), coalesce(e.redemption_restored, 0), coalesce(e.expired, 0),
-            coalesce(e.adjusted_in, 0), coalesce(e.adjusted_out, 0),
-            coalesce(e.transferred_in, 0), coalesce(e.transferred_out, 0)
-        ]::numeric[] AS entry,
-        ARRAY[coalesce(l.available, 0), coalesce(l.pending, 0), coalesce(l.held, 0)]::numeric[]
-            AS lot
+    SELECT bucket, account, currency, {columns}, {differs} AS differs
     FROM balances b
     FULL JOIN entries e USING (bucket, account, currency)
     FULL JOIN lots l USING (bucket, account, currency)
 )
 """
+_FOUR = ("available", "pending", "held", "debt")
+_TOTALS = (
+    *("earned", "earning_reversed", "redeemed", "redemption_restored", "expired"),
+    *("adjusted_in", "adjusted_out", "transferred_in", "transferred_out"),
+)
+_SIDES = {"b": (*_FOUR, *_TOTALS), "e": (*_FOUR, *_TOTALS), "l": _FOUR[:3]}
+_COLUMNS = [f"{side}_{name}" for side, names in _SIDES.items() for name in names]
 
 
-def _sums(column: str, count: int) -> str:
-    return f"ARRAY[{', '.join(f'sum(o.{column}[{place}])' for place in range(1, count + 1))}]"
+def _row(side: str, names: Sequence[str]) -> str:
+    return f"({', '.join(f'coalesce({side}.{name}, 0)' for name in names)})"
 
+
+_BOOKS = _BOOKS.format(
+    columns=", ".join(
+        f"coalesce({side}.{name}, 0) AS {side}_{name}"
+        for side, names in _SIDES.items()
+        for name in names
+    ),
+    differs=f"""({_row("b", _SIDES["b"])} <> {_row("e", _SIDES["e"])}
+        OR {_row("b", _SIDES["l"])} <> {_row("l", _SIDES["l"])})""",
+)
 
 _CONTROL_TOTALS = f"""
 {_BOOKS}
-SELECT o.currency, {_sums("balance", 13)}, {_sums("entry", 13)}, {_sums("lot", 3)},
-    count(*) FILTER (WHERE o.balance <> o.entry OR o.balance[1:3] <> o.lot)
+SELECT o.currency, {", ".join(f"sum(o.{column})" for column in _COLUMNS)},
+    count(*) FILTER (WHERE o.differs)
 FROM books o
 GROUP BY o.currency
 ORDER BY o.currency
@@ -143,11 +109,11 @@ ORDER BY o.currency
 
 _DIFFERING = f"""
 {_BOOKS}
-SELECT d.member, o.currency, o.balance, o.entry, o.lot
+SELECT o.currency, {", ".join(f"o.{column}" for column in _COLUMNS)}, 1, d.member
 FROM books o
 JOIN account a ON a.bucket = o.bucket AND a.id = o.account
 LEFT JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
-WHERE o.balance <> o.entry OR o.balance[1:3] <> o.lot
+WHERE o.differs
 ORDER BY a.id, o.currency
 LIMIT $2
 """
@@ -203,30 +169,6 @@ ORDER BY id, bucket OFFSET $4 LIMIT 1
 
 
 @dataclass(frozen=True, slots=True)
-class OutstandingRow:
-    """Points of one currency earned in one month that expire in one month (None: never)."""
-
-    currency: int
-    earned: date
-    expires: date | None
-    available: int
-    pending: int
-    held: int
-    lots: int
-
-
-@dataclass(frozen=True, slots=True)
-class VintageRow:
-    """What was earned in one month and can expire, how much of it did, and whether any is left."""
-
-    currency: int
-    earned: date
-    points: int
-    expired: int
-    open: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Books:
     """The numbers of one currency: balance with running totals, the same by entries, and lots.
 
@@ -279,45 +221,33 @@ async def snapshot(pool: Pool, seconds: float) -> AsyncIterator[Connection]:
             pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            await connection.execute(_TIMEOUT, str(max(1, int(seconds * 1000))))
+            await connection.fetchval(_AS_REPORT, str(max(1, int(seconds * 1000))))
             yield connection
     except asyncpg.QueryCanceledError:
         raise DeadlinePassed from None
 
 
-async def outstanding(
-    connection: Connection, program: int, zone: str, now: datetime
-) -> list[OutstandingRow]:
-    """Points outstanding as of now, by currency, month of earning and month of expiry."""
-    rows = await connection.fetch(_OUTSTANDING, program, zone, now)
-    return [
-        OutstandingRow(row[0], row[1], row[2], int(row[3]), int(row[4]), int(row[5]), row[6])
-        for row in rows
-    ]
+async def suited(connection: Connection, program: int, statement: str) -> str:
+    """The statement as it is best run for a program: with a large one's tables read whole.
 
-
-async def debts(connection: Connection, program: int) -> dict[int, tuple[int, int]]:
-    """By currency: what is owed by members, and how many accounts have anything."""
-    rows = await connection.fetch(_DEBTS, program)
-    return {row[0]: (int(row[1]), row[2]) for row in rows}
-
-
-async def vintages(connection: Connection, program: int, zone: str) -> list[VintageRow]:
-    """What was ever earned and can expire, by currency and month of earning."""
-    rows = await connection.fetch(_VINTAGES, program, zone)
-    return [VintageRow(row[0], row[1], int(row[2]), int(row[3]), row[4]) for row in rows]
+    The planner takes account and bucket for independent of each other, expects a small part of the
+    rows, and would look for them one by one. Of a function it expects little.
+    """
+    if await connection.fetchval(_LARGE, program):
+        return _BUCKETS_MATCH.sub(r"int4eq(\1.bucket, \2.bucket)", statement)
+    return statement
 
 
 async def control_totals(connection: Connection, program: int) -> list[Books]:
     """The sums of a program by currency."""
-    rows = await connection.fetch(_CONTROL_TOTALS, program)
-    return [_books(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+    statement = await suited(connection, program, _CONTROL_TOTALS)
+    return [_books(tuple(row)) for row in await connection.fetch(statement, program)]
 
 
 async def differing(connection: Connection, program: int, limit: int) -> list[Books]:
     """The first accounts whose numbers differ, one row a currency."""
-    rows = await connection.fetch(_DIFFERING, program, limit)
-    return [_books(row[1], row[2], row[3], row[4], 1, row[0] or "") for row in rows]
+    rows = await connection.fetch(await suited(connection, program, _DIFFERING), program, limit)
+    return [_books(tuple(row), row[-1] or "") for row in rows]
 
 
 async def counts(connection: Connection, program: int) -> Counts:
@@ -358,20 +288,16 @@ async def redemptions(
     return found, None if following is None else (following[0], following[1], 0)
 
 
-def _books(
-    currency: int,
-    balance: Sequence[Decimal],
-    entry: Sequence[Decimal],
-    lot: Sequence[Decimal],
-    count: int,
-    member: str = "",
-) -> Books:
-    available, pending, held = (int(value) for value in lot)
+def _books(row: tuple[Any, ...], member: str = "") -> Books:
+    """From a row of a currency, `_COLUMNS`, and how many accounts differ."""
+    numbers = [int(value) for value in row[1 : 2 + len(_COLUMNS)]]
+    whole = len(_SIDES["b"])
+    available, pending, held = numbers[2 * whole : 2 * whole + 3]
     return Books(
-        currency=currency,
-        balance=Balance(*(int(value) for value in balance)),
-        entry=Balance(*(int(value) for value in entry)),
+        currency=row[0],
+        balance=Balance(*numbers[:whole]),
+        entry=Balance(*numbers[whole : 2 * whole]),
         lot=(available, pending, held),
-        count=count,
+        count=numbers[-1],
         member=member,
     )
