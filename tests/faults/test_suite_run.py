@@ -144,7 +144,6 @@ def test_earnings_are_answered_again_after_each_part_was_killed(home: Path) -> N
 
 
 def test_a_wrong_setting_is_told_at_once_and_nothing_is_started(home: Path) -> None:
-    begin = time.monotonic()
     with SuiteProcess(home, ["-m", "services"], {**PORTS, "LOYALTY_LOG_LEVEL": "LOUD"}) as suite:
         code = suite.wait()
 
@@ -154,7 +153,6 @@ def test_a_wrong_setting_is_told_at_once_and_nothing_is_started(home: Path) -> N
     )
     assert "Traceback" not in suite.output
     assert not (home / "postgres").exists()
-    assert time.monotonic() - begin < 15
 
 
 def test_with_certificates_everything_is_served_and_called_over_tls(home: Path) -> None:
