@@ -5,7 +5,7 @@ import re
 from types import ModuleType
 
 from chassis.database import Connection, open_pools
-from services.ledger.store import accounts, directory, identifiers, links, save
+from services.ledger.store import accounts, directory, identifiers, links, rare, save
 from services.ledger.store.sessions import Session
 
 # Looked up by one key, through tables of which a member has few rows.
@@ -35,7 +35,7 @@ async def test_lanes_read_no_table_from_end_to_end(ledger_dsn: str) -> None:
     try:
         connection = await session.begin()
         seen = set()
-        for module in (accounts, directory, identifiers, links, save):
+        for module in (accounts, directory, identifiers, links, rare, save):
             for number, statement in enumerate(_statements(module)):
                 name = f"{module.__name__.rpartition('.')[2]}_{number}"
                 rows = await _plan(connection, name, statement)

@@ -18,10 +18,13 @@ EntryKey = tuple[int, int, int]
 WHOLE_LOT_COLUMNS = f"""{LOT_COLUMNS}, l.expired, l.repaid, l.claim, l.noticed_time, l.expiry_days,
     l.expiry_round, l.origin_bucket, l.origin_account, l.origin_sequence, l.covered"""
 
+# `OFFSET 0`: by key, however small the tables were when the plan was made.
 _LOTS = f"""
 SELECT {WHOLE_LOT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND l.open
+CROSS JOIN LATERAL (
+    SELECT * FROM lot o WHERE o.bucket = k.bucket AND o.account = k.account AND o.open OFFSET 0
+) l
 UNION ALL
 SELECT {WHOLE_LOT_COLUMNS}
 FROM unnest($3::int[], $4::bigint[], $5::bigint[]) AS k (bucket, account, sequence)
@@ -30,14 +33,20 @@ UNION ALL
 SELECT {WHOLE_LOT_COLUMNS}
 FROM unnest($6::int[], $7::bigint[], $8::int[], $9::bigint[], $10::bigint[])
     AS k (bucket, account, origin_bucket, origin_account, origin_sequence)
-JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
-    AND l.origin_bucket = k.origin_bucket AND l.origin_account = k.origin_account
-    AND l.origin_sequence = k.origin_sequence
+CROSS JOIN LATERAL (
+    SELECT * FROM lot o WHERE o.bucket = k.bucket AND o.account = k.account
+        AND o.origin_bucket = k.origin_bucket AND o.origin_account = k.origin_account
+        AND o.origin_sequence = k.origin_sequence
+    OFFSET 0
+) l
 UNION ALL
 SELECT {WHOLE_LOT_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN lot l ON l.bucket = k.bucket AND l.account = k.account
-    AND (l.claim > 0 OR l.covered > 0) AND NOT l.open
+CROSS JOIN LATERAL (
+    SELECT * FROM lot o WHERE o.bucket = k.bucket AND o.account = k.account
+        AND (o.claim > 0 OR o.covered > 0) AND NOT o.open
+    OFFSET 0
+) l
 """
 
 HOLD_COLUMNS = """h.bucket, h.account, h.sequence, h.posting, h.currency, h.points, h.captured,
@@ -46,11 +55,18 @@ HOLD_COLUMNS = """h.bucket, h.account, h.sequence, h.posting, h.currency, h.poin
 _HOLDS = f"""
 SELECT {HOLD_COLUMNS}
 FROM unnest($1::int[], $2::bigint[]) AS k (bucket, account)
-JOIN hold h ON h.bucket = k.bucket AND h.account = k.account AND h.state = 1
+CROSS JOIN LATERAL (
+    SELECT * FROM hold o WHERE o.bucket = k.bucket AND o.account = k.account AND o.state = 1
+    OFFSET 0
+) h
 UNION ALL
 SELECT {HOLD_COLUMNS}
 FROM unnest($3::int[], $4::bigint[], $5::bigint[]) AS k (bucket, account, sequence)
-JOIN hold h ON h.bucket = k.bucket AND h.account = k.account AND h.sequence = k.sequence
+CROSS JOIN LATERAL (
+    SELECT * FROM hold o
+    WHERE o.bucket = k.bucket AND o.account = k.account AND o.sequence = k.sequence
+    OFFSET 0
+) h
 """
 
 _HOLD_PAGE = f"""
@@ -62,7 +78,11 @@ ORDER BY h.sequence DESC LIMIT $5
 _REVERSED = """
 SELECT r.bucket, r.account, r.entry, r.reversed
 FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, account, entry)
-JOIN reversal r ON r.bucket = k.bucket AND r.account = k.account AND r.entry = k.entry
+CROSS JOIN LATERAL (
+    SELECT * FROM reversal o
+    WHERE o.bucket = k.bucket AND o.account = k.account AND o.entry = k.entry
+    OFFSET 0
+) r
 """
 
 # Every part is fed by arrays and may be empty. What `store.save` writes of the same lot or account
