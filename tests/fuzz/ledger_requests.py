@@ -51,7 +51,9 @@ def _to(program: str, member: str) -> dict[str, Any]:
 
 
 def _post(program: str, member: str) -> ledger_pb2.PostRequest:
-    request = ledger_pb2.PostRequest(**_to(program, member), reference="order 4711")
+    request = ledger_pb2.PostRequest(
+        **_to(program, member), reference="order 4711", logged_time=Timestamp(seconds=1)
+    )
     request.operations.add().earn.CopyFrom(
         ledger_pb2.EarnOperation(points=5, source=resources_pb2.Source(event="e", rate="0.5"))
     )

@@ -259,7 +259,8 @@ class Command:
     """One request of one member: all of its operations or none.
 
     `digest` is of the canonical request: equal digests are the same request. `indexed` is set for a
-    request that lists its operations, so that a refusal names the one that refused.
+    request that lists its operations, so that a refusal names the one that refused. With a
+    `logged_time` it lands where the member's commands landed then.
     """
 
     organization: str
@@ -274,6 +275,7 @@ class Command:
     expected_version: int | None = None
     expect: tuple[Expectation, ...] = ()
     indexed: bool = False
+    logged_time: datetime | None = None
 
     def draws(self) -> int | None:
         """How many points it may draw, first to expire first; None where it needs all lots."""

@@ -1,7 +1,9 @@
 """Commands, accounts and history between messages and the domain."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
@@ -33,6 +35,11 @@ from services.ledger.store.history import StoredLot
 _Entry = resources_pb2.Entry
 _SPENT = (Kind.REDEEMED, Kind.CAPTURED)
 OPERATIONS_MAX = 2_000
+_NOT_COMPARED: Final[
+    Sequence[
+        Literal["program", "member", "request_id", "validate_only", "preconditions", "logged_time"]
+    ]
+] = ("program", "member", "request_id", "validate_only", "preconditions", "logged_time")
 
 
 def instant(timestamp: Timestamp) -> datetime:
@@ -56,7 +63,7 @@ def command(
     """
     canonical = ledger_pb2.PostRequest()
     canonical.CopyFrom(request)
-    for field in ("program", "member", "request_id", "validate_only", "preconditions"):
+    for field in _NOT_COMPARED:
         canonical.ClearField(field)
     expected: int | None = None
     expect: tuple[Expectation, ...] = ()
@@ -75,6 +82,7 @@ def command(
         expected_version=expected,
         expect=expect,
         indexed=indexed,
+        logged_time=instant(request.logged_time) if request.HasField("logged_time") else None,
     )
 
 

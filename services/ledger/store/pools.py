@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import asyncpg
 from sqlalchemy import text
@@ -96,6 +97,24 @@ WHERE m.bucket = $1 AND m.account = $2 AND ($3 OR m.leave_time IS NULL)
     AND (m.join_time, m.member_account, m.entry) > ($4, $5, $6)
 ORDER BY m.join_time, m.member_account, m.entry
 LIMIT $7
+"""
+
+# Of the account that it was merged into at last: the other ones have no stays any more.
+_POOLED_AT = """
+WITH RECURSIVE chain AS (
+    SELECT bucket, id, link, link_bucket, link_account FROM account WHERE bucket = $1 AND id = $2
+    UNION ALL
+    SELECT a.bucket, a.id, a.link, a.link_bucket, a.link_account
+    FROM chain c JOIN account a ON a.bucket = c.link_bucket AND a.id = c.link_account
+    WHERE c.link = 1
+)
+SELECT p.bucket, p.account, p.id, m.join_time <= $3 AND coalesce(m.leave_time > $3, true),
+    m.leave_time IS NULL
+FROM chain c
+JOIN pool_member m ON m.member_bucket = c.bucket AND m.member_account = c.id
+JOIN pool p ON p.bucket = m.bucket AND p.account = m.account
+WHERE c.link IS DISTINCT FROM 1 AND (p.rules ->> 'pooling')::boolean
+ORDER BY m.join_time, m.entry
 """
 
 _CONTRIBUTE = """
@@ -205,6 +224,25 @@ async def leave(
 ) -> None:
     """End a member's stay; both accounts are locked."""
     await connection.execute(_LEAVE, *member, leave_time, took_share)
+
+
+class PooledIn(NamedTuple):
+    """The account where a member's points are, and the group whose it is."""
+
+    key: Key
+    member: str
+
+
+async def pooled_at(
+    connection: Connection, own: Key, instant: datetime
+) -> tuple[PooledIn | None, PooledIn | None]:
+    """The group that pooled an account's member at an instant, and the one that does now."""
+    then = now = None
+    for *key, group, was_then, is_now in await connection.fetch(_POOLED_AT, *own, instant):
+        pooled = PooledIn((key[0], key[1]), group)
+        then = pooled if was_then else then
+        now = pooled if is_now else now
+    return then, now
 
 
 async def group_of(connection: Connection, member: Key) -> str | None:

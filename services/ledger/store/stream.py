@@ -113,7 +113,7 @@ async def moves(
 
 
 def _other(row: asyncpg.Record) -> ProgramMove | Erasure:
-    *place, organization, name, revision = row
+    bucket, sequence, record_time, organization, name, revision = row
     if revision is None:
-        return Erasure(*place, organization, name)
-    return ProgramMove(*place, organization, name, revision)
+        return Erasure(bucket, sequence, record_time, organization, name)
+    return ProgramMove(bucket, sequence, record_time, organization, name, revision)

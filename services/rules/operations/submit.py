@@ -5,7 +5,7 @@ two steps is repaired by submitting the event again, or by the job that takes up
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from chassis.call import remaining_seconds
@@ -26,6 +26,7 @@ from services.rules.operations.outcomes import (
     posted,
 )
 from services.rules.operations.standings import Standings
+from services.rules.peers.event_message import logged_at
 from services.rules.peers.ledger import Posted
 from services.rules.store.connections import transact
 from services.rules.store.events import LoggedEvent, State, find_events, finish_events
@@ -147,7 +148,7 @@ class Submission:
             if attempt == 0:
                 known = decided.known
             results |= decided.results
-            answers = await self._post(basis, decided)
+            answers = await self._post(basis, decided, known)
             results |= answers
             again = frozenset(
                 decided.waiting[place].id
@@ -195,12 +196,22 @@ class Submission:
         }
         return Decided(logged.results | decided.results, waiting | decided.waiting, logged.known)
 
-    async def _post(self, basis: Basis, decided: Decided) -> dict[int, Result]:
-        """Send what was decided, record what the ledger said, and answer it."""
+    async def _post(
+        self, basis: Basis, decided: Decided, known: Collection[int]
+    ) -> dict[int, Result]:
+        """Send what was decided, record what the ledger said, and answer it.
+
+        What was logged by an earlier request is said to be so: the member may have joined or left a
+        group since. A sandbox's clock stands still, so that it can say nothing of the kind.
+        """
         waiting = sorted(decided.waiting.items())
         if not waiting:
             return {}
-        posts = [event.post or b"" for _, event in waiting]
+        late = () if basis.view.facts.sandbox else known
+        posts = [
+            logged_at(event.post or b"", event.create_time) if place in late else event.post or b""
+            for place, event in waiting
+        ]
         ledger, credential = self._context.ledger, self._caller.posting
         answers: Sequence[Posted | Refusal]
         if self._single:

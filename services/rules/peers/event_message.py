@@ -4,7 +4,9 @@ import hashlib
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from kernel.ids import microseconds
 from loyalty.common.v1 import money_pb2
+from loyalty.ledger.v1 import ledger_pb2
 from loyalty.rules.v1 import events_pb2
 from services.rules.domain.events import Event, Money
 
@@ -30,6 +32,18 @@ def event_of(message: events_pb2.Event) -> Event:
 def event_of_content(content: bytes) -> Event:
     """An event as the log keeps it."""
     return event_of(events_pb2.Event.FromString(content))
+
+
+def logged_at(post: bytes, instant: datetime) -> bytes:
+    """A request of the ledger, as it is kept, that says when its event was logged."""
+    late = ledger_pb2.PostRequest()
+    micros = microseconds(instant)
+    late.logged_time.seconds, late.logged_time.nanos = (
+        micros // 1_000_000,
+        micros % 1_000_000 * 1_000,
+    )
+    # The bytes of two messages are those of one that has the fields of both.
+    return post + late.SerializeToString()
 
 
 def _time(message: events_pb2.Event) -> datetime | None:

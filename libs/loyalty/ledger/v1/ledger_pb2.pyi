@@ -657,6 +657,7 @@ class PostRequest(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     OPERATIONS_FIELD_NUMBER: _builtins.int
+    LOGGED_TIME_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program; within a `BatchPost` it may be left out and is the batch's."""
     member: _builtins.str
@@ -681,6 +682,13 @@ class PostRequest(_message.Message):
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]:
         """Required. What to do, in order: 1 to 100 operations."""
 
+    @_builtins.property
+    def logged_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When the caller took in what is posted, by the program's clock: it lands in the account
+        that was the member's then, though the member joined or left a group since. Not a part of what a
+        repeated request is compared by. Default: now.
+        """
+
     def __init__(
         self,
         *,
@@ -693,10 +701,11 @@ class PostRequest(_message.Message):
         reference: _builtins.str = ...,
         currency: _builtins.str = ...,
         operations: _abc.Iterable[Global___Operation] | None = ...,
+        logged_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "preconditions", b"preconditions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "logged_time", b"logged_time", "preconditions", b"preconditions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "effective_time", b"effective_time", "member", b"member", "operations", b"operations", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "effective_time", b"effective_time", "logged_time", b"logged_time", "member", b"member", "operations", b"operations", "preconditions", b"preconditions", "program", b"program", "reference", b"reference", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,9 +29,9 @@ class ReportServiceStub:
     """Answers what finance asks of a whole program: what is owed to members, what was redeemed, and
     whether the sums agree.
 
-    Reports read everything that a program ever recorded, in one snapshot; give them a deadline of
-    minutes where the program is large. Nothing is written. What fell due in the last moments and is
-    not posted yet counts as posted.
+    Reports read everything that a program ever recorded, in one snapshot, one report at a time; give
+    them a deadline of minutes where the program is large. Nobody waits for them. Nothing is written but
+    what fell due, and what of it is not posted yet counts as posted.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
@@ -64,9 +64,9 @@ class ReportServiceServicer:
     """Answers what finance asks of a whole program: what is owed to members, what was redeemed, and
     whether the sums agree.
 
-    Reports read everything that a program ever recorded, in one snapshot; give them a deadline of
-    minutes where the program is large. Nothing is written. What fell due in the last moments and is
-    not posted yet counts as posted.
+    Reports read everything that a program ever recorded, in one snapshot, one report at a time; give
+    them a deadline of minutes where the program is large. Nobody waits for them. Nothing is written but
+    what fell due, and what of it is not posted yet counts as posted.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.
@@ -137,9 +137,9 @@ class ReportService:
     """Answers what finance asks of a whole program: what is owed to members, what was redeemed, and
     whether the sums agree.
 
-    Reports read everything that a program ever recorded, in one snapshot; give them a deadline of
-    minutes where the program is large. Nothing is written. What fell due in the last moments and is
-    not posted yet counts as posted.
+    Reports read everything that a program ever recorded, in one snapshot, one report at a time; give
+    them a deadline of minutes where the program is large. Nobody waits for them. Nothing is written but
+    what fell due, and what of it is not posted yet counts as posted.
 
     Refusals that every method shares, in this order: CREDENTIAL_MISSING, CREDENTIAL_INVALID,
     SCOPE_MISSING, INVALID_FIELD, DEADLINE_PASSED, OVERLOADED, PROGRAM_NOT_FOUND.

@@ -1,4 +1,4 @@
-"""Who was erased, for as long as those who follow the stream need to know it.
+"""Who was erased, for as long as those who follow the stream need to know it; a member's stays.
 
 Expands only: the version before works with these tables as they are.
 """
@@ -34,11 +34,13 @@ STATEMENTS = (
     CREATE INDEX erasure_named ON erasure (bucket, organization, member)
     WHERE member IS NOT NULL
     """,
+    # All stays of a member in groups, by which it is known where its points were at a time.
+    "CREATE INDEX pool_member_stays ON pool_member (member_bucket, member_account)",
 )
 
 
 def upgrade() -> None:
-    """Add the table."""
+    """Add the table and the index."""
     for statement in STATEMENTS:
         op.execute(statement)
 
