@@ -349,7 +349,7 @@ async def test_nothing_moves_while_a_service_is_down_and_the_same_call_completes
         moved = sandbox.now
         await fakes[name].start(fakes[name].port)
         again = None
-        for _ in range(50):
+        for _ in range(300):
             again = await advance(client, 10)
             if again.status_code == 200:
                 break

@@ -270,7 +270,7 @@ async def test_a_service_that_is_down_is_said_clearly_and_found_again(
         live = await client.get("/healthz")
         await fakes[name].start(fakes[name].port)
         again = None
-        for _ in range(50):
+        for _ in range(300):
             again = await client.get(ASKED[name][0])
             if again.status_code == 200:
                 break

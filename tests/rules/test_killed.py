@@ -136,7 +136,7 @@ async def submit(channel: Any, batch: list[events_pb2.Event]) -> bool:
 
 async def settled(served: Suite) -> None:
     """Wait until the job has finished everything."""
-    for _ in range(200):
+    for _ in range(600):
         if not await served.rows.fetchval("SELECT count(*) FROM event WHERE state < 3"):
             return
         await asyncio.sleep(0.1)
