@@ -20,7 +20,9 @@ absolute numbers belong to this machine. Each measurement warmed up and ran {rou
 * **Echo**: the same messages on the same server and chain, with an answer made beforehand.
 * **Expiry**: a book filled by SQL whose lots are all due when the ledger starts; its job settles
   them. The three figures are the thirds of one run.
-* **100 times as many entries**: two books filled by SQL, the same members in both.
+* **100 times as many entries**: two books filled by SQL, the same members in both; nearly all of
+  them have earned since the last checkpoint. Right after a checkpoint, every first change of a page
+  writes the whole page to the log.
 
 What limits each figure, and what was tried: [speed.md](speed.md).
 """

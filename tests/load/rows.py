@@ -33,7 +33,7 @@ class Script:
 
 
 EXPIRY, EXPIRY_OF_ONE = "expiry", "expiry of one"
-SMALL, LARGE = "earn small", "earn large"
+SMALL, LARGE, AFTER_CHECKPOINT = "earn small", "earn large", "earn large after a checkpoint"
 
 # In this order in every round, so that what is compared is measured one right after the other.
 MEASUREMENTS: Sequence[Measurement | Script] = (
@@ -133,6 +133,7 @@ ROWS = (
     Flat("Expiry, memory at the end against the beginning", EXPIRY, "", 1.1, at_most=True),
     Row("Expiry, one lot an account, lots a second", EXPIRY_OF_ONE, "", None),
     Row("`Earn` with 100 times as many entries stored", LARGE, SMALL, 0.85),
+    Row("the same right after a checkpoint", AFTER_CHECKPOINT, SMALL, None),
 )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ def test_a_run_measures_a_load_and_baselines_that_write_the_same_rows_and_ends_a
         "Expiry, memory at the end against the beginning",
         "Expiry, one lot an account, lots a second",
         "`Earn` with 100 times as many entries stored",
+        "the same right after a checkpoint",
     ]
     assert "| batch |" in as_page(outcome)
     assert [

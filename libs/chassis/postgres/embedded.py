@@ -30,6 +30,7 @@ from chassis.postgres.access import (
     record_account,
     recorded_account,
 )
+from chassis.postgres.memory import shared_buffers
 
 MAJOR = "18"
 SUPERUSER = "postgres"
@@ -44,10 +45,11 @@ SETTINGS: Mapping[str, str] = {
     "synchronous_commit": "on",
     "full_page_writes": "on",
     "jit": "off",
-    "shared_buffers": "256MB",
+    "shared_buffers": shared_buffers(),
     "max_connections": "200",
-    "max_wal_size": "2GB",
-    "checkpoint_timeout": "10min",
+    # After a checkpoint every first change of a page writes the whole page to the log.
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
     "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
