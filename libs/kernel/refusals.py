@@ -148,6 +148,17 @@ class Refusal(Exception):
         return REASONS[self.reason]
 
 
+_PASSED: dict[str, type[Refusal]] = {
+    reason: type(reason, (Refusal,), {"reason": reason, "__doc__": "As another service said it."})
+    for reason in REASONS
+}
+
+
+def passed_on(reason: str, message: str, metadata: dict[str, str]) -> Refusal:
+    """Another service's refusal as it said it; `reason` is one of `REASONS`."""
+    return _PASSED[reason](message, **metadata)
+
+
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
     """One field that is missing, malformed or out of bounds; a path such as `lines[0].amount`."""

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from kernel.refusals import Refusal
+from kernel.refusals import Refusal, passed_on
 from loyalty.ledger.v1 import program_pb2
 from loyalty.rules.v1 import events_pb2
-from services.rules.domain.refusals import passed_on
 from services.rules.operations import programs, submit
 from services.rules.operations.context import RulesContext
 from services.rules.operations.redrive import redrive
@@ -133,7 +132,7 @@ async def test_without_the_ledger_nothing_of_a_sandbox_is_logged(served: Suite) 
 
 async def submitted_when_back(served: Suite, sent: events_pb2.Event) -> Any:
     """Submit until the channel has found the ledger again."""
-    for _ in range(50):
+    for _ in range(300):
         try:
             return await served.rules.submit(sent)
         except Exception:  # noqa: BLE001 - not back yet
@@ -161,7 +160,7 @@ async def test_decided_events_wait_for_the_ledger(
     waiting = await served.rules.get("e1", "real")
     await served.ledger.start()
     served.rules.context.clock = later(served.rules.context.clock)
-    for _ in range(50):
+    for _ in range(300):
         _, done = await redrive(served.rules.context)
         if done:
             break
@@ -193,12 +192,12 @@ async def test_without_tiers_points_are_given_all_the_same(served: Suite) -> Non
 
 async def test_slow_tiers_are_not_waited_for(served: Suite) -> None:
     await served.rules.rule()
-    served.tiers.delay = 3.0
+    served.tiers.delay = 60.0
     began = time.monotonic()
 
     outcome = await served.rules.submit(purchase("e1"))
 
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 30
     assert outcome.account.balances[0].available == 12
     assert not outcome.HasField("membership")
 
@@ -213,7 +212,7 @@ async def test_points_that_rest_on_the_tier_wait_for_it(served: Suite) -> None:
     waiting = await served.rules.get("e1")
     await served.tiers.start(port)
     served.rules.context.clock = later(served.rules.context.clock)
-    for _ in range(50):
+    for _ in range(300):
         await redrive(served.rules.context)
         if (await served.rules.get("e2")).state == STATE.DONE:
             break
@@ -334,7 +333,7 @@ async def test_the_job_finishes_what_it_finds(served: Suite) -> None:
         await refusal(served.rules.submit(event("e1", "qr_scan")))
     await served.start_rules(rules_redrive_every_seconds=0.05)
 
-    for _ in range(100):
+    for _ in range(300):
         if (await served.rules.get("e1")).state == STATE.DONE:
             break
         await asyncio.sleep(0.1)

@@ -1,48 +1,15 @@
-"""Calls of the other services, and what their refusals are here."""
+"""What is the same of both services that the audience service asks and follows."""
 
-from typing import Any, NoReturn
+from typing import Any, Final
 
 import grpc.aio
 
-from chassis.call import remaining_seconds
-from chassis.channels import Metadata
-from chassis.refusals import (
-    DeadlinePassed,
-    DependencyUnavailable,
-    Overloaded,
-    error_info,
-    status_of_error,
-)
+from chassis.peers import BUSY, refusal_of_error
+from chassis.refusals import DependencyUnavailable
 from kernel.refusals import MemberNotFound, ProgramNotFound
 
-
-async def answer(method: Any, request: Any, metadata: Metadata, dependency: str) -> Any:
-    """A unary call's answer, within what is left of the call that is worked on.
-
-    Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, DEADLINE_PASSED, OVERLOADED,
-    DEPENDENCY_UNAVAILABLE for everything else.
-    """
-    try:
-        return await method(request, timeout=remaining_seconds(), metadata=metadata)
-    except grpc.aio.AioRpcError as error:
-        refuse(error, dependency)
-
-
-def refuse(error: grpc.aio.AioRpcError, dependency: str) -> NoReturn:
-    """Refuse as the dependency did where that is about the request."""
-    info = error_info(status_of_error(error, dependency))
-    said = {} if info is None else dict(info.metadata)
-    match "" if info is None else info.reason:
-        case "PROGRAM_NOT_FOUND":
-            raise ProgramNotFound(said.get("program", "")) from None
-        case "MEMBER_NOT_FOUND":
-            raise MemberNotFound(said.get("member", "")) from None
-        case "DEADLINE_PASSED":
-            raise DeadlinePassed from None
-        case "OVERLOADED":
-            raise Overloaded from None
-        case _:
-            raise DependencyUnavailable(dependency) from error
+PASSED: Final = BUSY | {ProgramNotFound.reason, MemberNotFound.reason}
+"""Reasons that are about what was asked here; what else is refused, our own account is."""
 
 
 async def newer(stub_call: Any, cursors: dict[int, int], dependency: str) -> dict[int, int] | None:
@@ -63,7 +30,14 @@ async def newer(stub_call: Any, cursors: dict[int, int], dependency: str) -> dic
                 }
                 return ahead or None
     except grpc.aio.AioRpcError as error:
-        refuse(error, dependency)
+        raise refusal_of_error(error, dependency, PASSED) from error
     finally:
         call.cancel()
     raise DependencyUnavailable(dependency)
+
+
+def erased_of(change: Any) -> tuple[str, str] | None:
+    """Whom a change of either stream says to be erased, as far as it still knows."""
+    if change.WhichOneof("fact") != "member_erased" or not change.member_erased.member:
+        return None
+    return change.organization, change.member_erased.member

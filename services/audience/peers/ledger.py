@@ -8,12 +8,13 @@ from typing import Any, Final
 import grpc.aio
 
 from chassis.credentials import OwnCredentials
-from kernel.refusals import MemberNotFound
+from chassis.peers import answer
+from kernel.refusals import MemberNotFound, Refusal
 from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
 from services.audience.domain.profile import Kind, Line, Posting
-from services.audience.peers.calls import answer, newer
+from services.audience.peers.calls import PASSED, erased_of, newer
 
 NAME: Final = "ledger"
 RETRIED: Final = (
@@ -42,11 +43,15 @@ class ProgramFacts:
 
 @dataclass(frozen=True, slots=True)
 class PostingFact:
-    """A posting as the stream tells it; `posting` is None for what does not concern profiles."""
+    """A change as the stream tells it: a posting, or who was erased, (organization, member).
+
+    Neither, for what does not concern profiles.
+    """
 
     bucket: int
     sequence: int
     posting: Posting | None
+    erased: tuple[str, str] | None = None
 
 
 class Ledger:
@@ -79,8 +84,10 @@ class Ledger:
         request = ledger_pb2.GetAccountRequest(program=program, member=member)
         try:
             await self._ask(self._accounts.GetAccount, request, organization)
-        except MemberNotFound:
-            return False
+        except Refusal as refusal:
+            if refusal.reason == MemberNotFound.reason:
+                return False
+            raise
         return True
 
     def watch(self, cursors: Mapping[int, int]) -> Any:
@@ -93,7 +100,8 @@ class Ledger:
         return await newer(self.watch, dict(cursors), NAME)
 
     async def _ask(self, method: Any, request: Any, organization: str) -> Any:
-        return await answer(method, request, self._credentials.acting_for(organization), NAME)
+        metadata = self._credentials.acting_for(organization)
+        return await answer(method, request, metadata, NAME, passed=PASSED)
 
 
 def posting_facts(changes: Iterable[resources_pb2.Change]) -> list[PostingFact]:
@@ -103,6 +111,7 @@ def posting_facts(changes: Iterable[resources_pb2.Change]) -> list[PostingFact]:
             change.bucket,
             change.sequence,
             _posting(change) if _account_member(change) else None,
+            erased_of(change),
         )
         for change in changes
     ]

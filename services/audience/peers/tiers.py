@@ -9,7 +9,7 @@ import grpc.aio
 from chassis.credentials import OwnCredentials
 from loyalty.tiers.v1 import tiers_pb2
 from loyalty.tiers.v1.tiers_pb2_grpc import TierServiceStub
-from services.audience.peers.calls import newer
+from services.audience.peers.calls import erased_of, newer
 
 NAME: Final = "tiers"
 
@@ -26,11 +26,15 @@ class TierMove:
 
 @dataclass(frozen=True, slots=True)
 class TierFact:
-    """A change as the stream tells it; `move` is None for what does not concern profiles."""
+    """A change as the stream tells it: a move, or who was erased, (organization, member).
+
+    Neither, for what does not concern profiles.
+    """
 
     bucket: int
     sequence: int
     move: TierMove | None
+    erased: tuple[str, str] | None = None
 
 
 class Tiers:
@@ -53,11 +57,17 @@ class Tiers:
 
 def tier_facts(changes: Iterable[tiers_pb2.Change]) -> list[TierFact]:
     """Changes of the tiers' stream as values."""
-    return [TierFact(change.bucket, change.sequence, _move(change)) for change in changes]
+    return [
+        TierFact(change.bucket, change.sequence, _move(change), erased_of(change))
+        for change in changes
+    ]
 
 
 def _move(change: tiers_pb2.Change) -> TierMove | None:
     if change.WhichOneof("fact") != "membership_changed":
         return None
     moved = change.membership_changed
+    if not moved.member:
+        # Of somebody who was erased since.
+        return None
     return TierMove(change.organization, change.program, moved.member, moved.to_tier)

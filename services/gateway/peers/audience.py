@@ -4,7 +4,7 @@ import grpc.aio
 
 from chassis.call import log_fields
 from chassis.channels import Metadata
-from chassis.refusals import error_info, status_of_error
+from chassis.peers import refusal_of_error
 from loyalty.audience.v1 import audience_pb2
 from services.gateway.peers.channels import Channels
 
@@ -37,6 +37,5 @@ class Audience:
         try:
             return await self._audiences(request, seconds, metadata)
         except grpc.aio.AioRpcError as error:
-            info = error_info(status_of_error(error, NAME))
-            log_fields(audience=info.reason if info is not None else "")
+            log_fields(audience=refusal_of_error(error, NAME).reason)
             return None

@@ -9,7 +9,8 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.channels import Metadata
-from chassis.refusals import DependencyUnavailable, error_info, status_of_error
+from chassis.peers import refusal_of_error
+from chassis.refusals import DependencyUnavailable
 from loyalty.clock import SERVICES, advance
 from loyalty.common.v1 import clock_pb2
 from loyalty.ledger.v1 import program_pb2
@@ -140,7 +141,7 @@ async def _named(name: str, call: Awaitable[_T]) -> _T:
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        info = error_info(status_of_error(error, name))
-        if info is not None and info.reason == DependencyUnavailable.reason:
-            raise DependencyUnavailable(info.metadata.get("dependency") or name) from error
+        refusal = refusal_of_error(error, name)
+        if refusal.reason == DependencyUnavailable.reason:
+            raise DependencyUnavailable(refusal.metadata.get("dependency") or name) from error
         raise

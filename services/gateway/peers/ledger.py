@@ -3,7 +3,7 @@
 import grpc.aio
 
 from chassis.channels import Metadata
-from chassis.refusals import error_info, status_of_error
+from chassis.peers import refusal_of_error
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from services.gateway.peers.channels import Channels
 
@@ -55,6 +55,5 @@ class Ledger:
 
 
 def _raise_unless_passing(error: grpc.aio.AioRpcError) -> None:
-    info = error_info(status_of_error(error, NAME))
-    if info is not None and info.reason not in _PASSING:
+    if refusal_of_error(error, NAME).reason not in _PASSING:
         raise error

@@ -4,7 +4,7 @@ import grpc.aio
 
 from chassis.call import log_fields
 from chassis.channels import Metadata
-from chassis.refusals import error_info, status_of_error
+from chassis.peers import refusal_of_error
 from loyalty.tiers.v1 import tiers_pb2
 from services.gateway.peers.channels import Channels
 
@@ -30,6 +30,5 @@ class Tiers:
         try:
             return await self._membership(request, seconds, metadata)
         except grpc.aio.AioRpcError as error:
-            info = error_info(status_of_error(error, NAME))
-            log_fields(tiers=info.reason if info is not None else "")
+            log_fields(tiers=refusal_of_error(error, NAME).reason)
             return None

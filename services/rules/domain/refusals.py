@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from kernel.refusals import REASONS, Refusal
+from kernel.refusals import Refusal
 
 
 class EventNotFound(Refusal):
@@ -98,14 +98,3 @@ class PointsOverflow(Refusal):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"a number would leave ±{limit}", limit=limit)
-
-
-_PASSED: dict[str, type[Refusal]] = {
-    reason: type(reason, (Refusal,), {"reason": reason, "__doc__": "As another service said it."})
-    for reason in REASONS
-}
-
-
-def passed_on(reason: str, message: str, metadata: dict[str, str]) -> Refusal:
-    """Another service's refusal as it said it; `reason` is one of `REASONS`."""
-    return _PASSED[reason](message, **metadata)

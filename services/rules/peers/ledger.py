@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import grpc.aio
 
 from chassis.channels import Metadata
+from chassis.peers import answer, refusal_of_status
 from chassis.refusals import DependencyUnavailable
 from kernel.ids import microseconds
 from kernel.money import exponent
@@ -19,7 +20,6 @@ from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
 from services.rules.domain.evaluate import Judgement
 from services.rules.domain.events import Examined
 from services.rules.domain.facts import ProgramFacts
-from services.rules.peers.refusing import refusal_of_error, refusal_of_status
 
 NAME = "ledger"
 RETRIED = ("loyalty.ledger.v1.LedgerService", "loyalty.ledger.v1.ProgramService")
@@ -90,10 +90,7 @@ class Ledger:
     async def program(self, program: str, seconds: float, metadata: Metadata) -> ProgramNow:
         """The program's revision and now. Refusals: PROGRAM_NOT_FOUND."""
         request = program_pb2.GetProgramRequest(program=program)
-        try:
-            found = await self._programs.GetProgram(request, timeout=seconds, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            raise refusal_of_error(error, NAME) from error
+        found = await answer(self._programs.GetProgram, request, metadata, NAME, seconds=seconds)
         now = found.now.ToDatetime(tzinfo=UTC)
         return ProgramNow(found.revision, found.sandbox, now, found.currency)
 
@@ -104,26 +101,17 @@ class Ledger:
 
         Where it changes meanwhile, the next look at the revision tells.
         """
-        try:
-            settings, currencies, counters = await asyncio.gather(
-                self._programs.GetProgramSettings(
-                    program_pb2.GetProgramSettingsRequest(program=program),
-                    timeout=seconds,
-                    metadata=metadata,
-                ),
-                self._programs.ListCurrencies(
-                    program_pb2.ListCurrenciesRequest(program=program),
-                    timeout=seconds,
-                    metadata=metadata,
-                ),
-                self._programs.ListCounters(
-                    program_pb2.ListCountersRequest(program=program),
-                    timeout=seconds,
-                    metadata=metadata,
-                ),
+        asked = (
+            (self._programs.GetProgramSettings, program_pb2.GetProgramSettingsRequest),
+            (self._programs.ListCurrencies, program_pb2.ListCurrenciesRequest),
+            (self._programs.ListCounters, program_pb2.ListCountersRequest),
+        )
+        settings, currencies, counters = await asyncio.gather(
+            *(
+                answer(method, request(program=program), metadata, NAME, seconds=seconds)
+                for method, request in asked
             )
-        except grpc.aio.AioRpcError as error:
-            raise refusal_of_error(error, NAME) from error
+        )
         general = settings.program
         return ProgramFacts(
             revision=known.revision,
@@ -144,19 +132,16 @@ class Ledger:
         request = program_pb2.CreateCounterRequest(
             program=program, counter_id=counter, counter=program_pb2.Counter(unit=unit)
         )
-        try:
-            await self._programs.CreateCounter(request, timeout=seconds, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            raise refusal_of_error(error, NAME) from error
+        await answer(self._programs.CreateCounter, request, metadata, NAME, seconds=seconds)
 
     async def post(self, post: bytes, seconds: float, metadata: Metadata) -> Posted | Refusal:
         """Send one post, and answer what was recorded with the account after it, or why not."""
         request = ledger_pb2.PostRequest.FromString(post)
         try:
-            answer = await self._ledger.Post(request, timeout=seconds, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            return refusal_of_error(error, NAME)
-        return Posted(answer.posting.SerializeToString(), answer.account.SerializeToString())
+            done = await answer(self._ledger.Post, request, metadata, NAME, seconds=seconds)
+        except Refusal as refusal:
+            return refusal
+        return Posted(done.posting.SerializeToString(), done.account.SerializeToString())
 
     async def batch_post(
         self, program: str, posts: Sequence[bytes], seconds: float, metadata: Metadata
@@ -168,22 +153,18 @@ class Ledger:
         """
         results: list[Posted | Refusal] = []
         for requests in _chunks([ledger_pb2.PostRequest.FromString(each) for each in posts]):
+            batch = ledger_pb2.BatchPostRequest(program=program, requests=requests)
             try:
-                answer = await self._ledger.BatchPost(
-                    ledger_pb2.BatchPostRequest(program=program, requests=requests),
-                    timeout=seconds,
-                    metadata=metadata,
-                )
-            except grpc.aio.AioRpcError as error:
-                refusal = refusal_of_error(error, NAME)
+                done = await answer(self._ledger.BatchPost, batch, metadata, NAME, seconds=seconds)
+            except Refusal as refusal:
                 return results + [refusal] * (len(posts) - len(results))
-            if len(answer.results) != len(requests):
+            if len(done.results) != len(requests):
                 return results + [DependencyUnavailable(NAME)] * (len(posts) - len(results))
             results += [
                 Posted(each.posting.SerializeToString())
                 if each.HasField("posting")
                 else refusal_of_status(each.status, NAME)
-                for each in answer.results
+                for each in done.results
             ]
         return results
 
@@ -196,13 +177,10 @@ class Ledger:
             request = ledger_pb2.BatchGetAccountsRequest(
                 program=program, members=members[begin : begin + ACCOUNTS_MAX]
             )
-            try:
-                answer = await self._ledger.BatchGetAccounts(
-                    request, timeout=seconds, metadata=metadata
-                )
-            except grpc.aio.AioRpcError as error:
-                raise refusal_of_error(error, NAME) from error
-            for account in answer.accounts:
+            some = await answer(
+                self._ledger.BatchGetAccounts, request, metadata, NAME, seconds=seconds
+            )
+            for account in some.accounts:
                 member = account.addressed_member or account.member
                 found[member] = account.SerializeToString()
         return found

@@ -9,9 +9,8 @@ from enum import IntEnum
 import asyncpg
 
 from chassis.database import Connection
-from kernel.refusals import Refusal
+from kernel.refusals import MemberNotFound, Refusal, passed_on
 from services.rules.domain.evaluate import Step
-from services.rules.domain.refusals import passed_on
 
 
 class State(IntEnum):
@@ -266,6 +265,12 @@ def refusal_of(event: LoggedEvent) -> Refusal | None:
         return None
     stored = json.loads(event.refusal)
     return passed_on(stored["reason"], stored["message"], stored["metadata"])
+
+
+def nobodys_refusal(text: str | None) -> str:
+    """What is kept of a refusal once the member is gone, or (None) why an event is refused then."""
+    reason = MemberNotFound.reason if text is None else str(json.loads(text)["reason"])
+    return _refusal_text(passed_on(reason, "the member was erased", {}))
 
 
 def _refusal_text(refusal: Refusal) -> str:

@@ -4,20 +4,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc.aio
 
 from chassis.call import outgoing_metadata, remaining_seconds
 from chassis.channels import Metadata
+from chassis.peers import BUSY, answer, refusal_of_error
 from chassis.refusals import (
     CredentialInvalid,
     DeadlinePassed,
     DependencyUnavailable,
-    Overloaded,
     ScopeMissing,
-    error_info,
-    status_of_error,
 )
 from kernel.ids import microseconds
 from kernel.refusals import MemberNotFound, ProgramNotFound
@@ -37,6 +35,14 @@ RETRIED = (
     "/loyalty.ledger.v1.ProgramService/ListCounters",
     "/loyalty.ledger.v1.ProgramService/ListCurrencies",
 )
+# What the ledger says about the request, or about the credential that it was made with.
+_PASSED = BUSY | {
+    ProgramNotFound.reason,
+    MemberNotFound.reason,
+    CounterNotFound.reason,
+    ScopeMissing.reason,
+    CredentialInvalid.reason,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +92,9 @@ class Ledger:
         request = ledger_pb2.BatchGetAccountsRequest(
             program=program, members=members, windows=[_window(each, time) for each in windows]
         )
-        answer = await _answer(self._accounts.BatchGetAccounts, request, credential)
+        found = await _answer(self._accounts.BatchGetAccounts, request, credential)
         return {
-            each.addressed_member or each.member: _reading(each, windows)
-            for each in answer.accounts
+            each.addressed_member or each.member: _reading(each, windows) for each in found.accounts
         }
 
     async def counters(self, program: str) -> frozenset[str]:
@@ -110,10 +115,10 @@ class Ledger:
 
     async def clock(self, program: str) -> ProgramClock:
         """The program's now. PROGRAM_NOT_FOUND."""
-        answer = await _answer(
+        found = await _answer(
             self._programs.GetProgram, program_pb2.GetProgramRequest(program=program)
         )
-        return ProgramClock(answer.now.ToDatetime(tzinfo=UTC), answer.sandbox)
+        return ProgramClock(found.now.ToDatetime(tzinfo=UTC), found.sandbox)
 
     def watch(self, cursors: Mapping[int, int], credential: Metadata) -> Any:
         """The ledger's stream of changes after the cursors, as a call of gRPC."""
@@ -135,7 +140,7 @@ class Ledger:
         except TimeoutError:
             raise DeadlinePassed from None
         except grpc.aio.AioRpcError as error:
-            _refuse(error)
+            raise refusal_of_error(error, NAME, _PASSED) from error
         finally:
             call.cancel()
         raise DependencyUnavailable(NAME)
@@ -143,34 +148,7 @@ class Ledger:
 
 async def _answer(method: Any, request: Any, credential: Metadata | None = None) -> Any:
     metadata = outgoing_metadata() if credential is None else credential
-    try:
-        return await method(request, timeout=remaining_seconds(), metadata=metadata)
-    except grpc.aio.AioRpcError as error:
-        _refuse(error)
-
-
-def _refuse(error: grpc.aio.AioRpcError) -> NoReturn:
-    """Refuse as the ledger did; what is no word about the request says that it cannot be had."""
-    info = error_info(status_of_error(error, NAME))
-    reason = "" if info is None else info.reason
-    said = {} if info is None else dict(info.metadata)
-    match reason:
-        case "PROGRAM_NOT_FOUND":
-            raise ProgramNotFound(said.get("program", "")) from None
-        case "MEMBER_NOT_FOUND":
-            raise MemberNotFound(said.get("member", "")) from None
-        case "COUNTER_NOT_FOUND":
-            raise CounterNotFound(said.get("counter", "")) from None
-        case "SCOPE_MISSING":
-            raise ScopeMissing(said.get("scope", "")) from None
-        case "CREDENTIAL_INVALID":
-            raise CredentialInvalid from None
-        case "DEADLINE_PASSED":
-            raise DeadlinePassed from None
-        case "OVERLOADED":
-            raise Overloaded from None
-        case _:
-            raise DependencyUnavailable(NAME) from error
+    return await answer(method, request, metadata, NAME, passed=_PASSED)
 
 
 def _window(window: Window, time: datetime | None) -> resources_pb2.CounterWindow:
