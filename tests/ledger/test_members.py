@@ -8,6 +8,7 @@ import pytest
 from kernel.ids import bucket_of
 from loyalty.ledger.v1 import account_pb2, resources_pb2
 from testkit.keys import metadata, token
+from tests.ledger.parties_kit import Account, family
 from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
 
 _INSERT = """
@@ -116,6 +117,34 @@ async def test_members_are_listed_in_order_of_enrolment_whatever_the_page_size(
             break
 
     assert found == names
+
+
+async def test_groups_and_ids_that_were_merged_are_no_members(ledger: LedgerUnderTest) -> None:
+    ada, bob, _ = await family(ledger)
+    carol = await ada.other("carol")
+    await bob.group("cars", kind=Account.FLEET, request_id="cars")
+    await ada.join("family")
+    await bob.merge("carol")
+
+    for merged, names in ((False, ["ada", "carol"]), (True, ["ada", "bob", "carol"])):
+        for size in (1, 2, 0):
+            found: list[str] = []
+            request = account_pb2.ListMembersRequest(
+                program="p", page_size=size, include_merged=merged
+            )
+            while True:
+                page = await ledger.members.ListMembers(request)
+                found += [member.member for member in page.members]
+                request.page_token = page.next_page_token
+                if not request.page_token:
+                    break
+            assert found == names
+    # Whoever asks for one of them is answered nevertheless.
+    group = await ledger.members.GetMember(
+        account_pb2.GetMemberRequest(program="p", member="family")
+    )
+    assert group.member == "family"
+    assert carol.member == "carol"
 
 
 async def test_a_page_token_of_another_program_is_refused(ledger: LedgerUnderTest) -> None:

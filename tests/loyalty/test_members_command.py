@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from loyalty.ledger.v1 import ledger_pb2, program_pb2
+from loyalty.ledger.v1 import group_pb2, ledger_pb2, program_pb2, resources_pb2
 from testkit.postgres import TestPostgres
 from tests.ledger.programs_kit import at
 from tests.loyalty.import_kit import COMMAND, ROOT, finished
@@ -174,6 +174,28 @@ def test_members_are_exported_and_bad_files_send_nothing(
     assert account.balances[0].available == 5
 
 
+def share_and_merge(ledger: Any) -> None:
+    """On the fourth day `=bob` joins a group and earns for it; carol is merged into ada."""
+    update = program_pb2.UpdateProgramSettingsRequest(program="s")
+    update.settings.groups.enabled = True
+    ledger.call(ledger.programs.UpdateProgramSettings, update)
+    move = program_pb2.AdvanceClockRequest(program="s", time=at(2026, 6, 4))
+    ledger.call(ledger.programs.AdvanceClock, move)
+    group = group_pb2.CreateGroupRequest(
+        program="s", group="family", request_id="c", kind=resources_pb2.Account.GROUP
+    )
+    ledger.call(ledger.accounts.CreateGroup, group)
+    join = group_pb2.AddGroupMemberRequest(
+        program="s", group="family", member="=bob", request_id="j"
+    )
+    ledger.call(ledger.accounts.AddGroupMember, join)
+    for member, points in (("=bob", 5), ("carol", 3)):
+        earn = ledger_pb2.EarnRequest(program="s", member=member, request_id="e4", points=points)
+        ledger.call(ledger.ledger.Earn, earn)
+    merge = group_pb2.MergeMembersRequest(program="s", member="carol", into="ada", request_id="m")
+    ledger.call(ledger.accounts.MergeMembers, merge)
+
+
 def test_statements_and_redemptions_are_exported_for_a_stretch_of_record_time(
     clusters: list[Cluster], tmp_path: Path
 ) -> None:
@@ -194,6 +216,7 @@ def test_statements_and_redemptions_are_exported_for_a_stretch_of_record_time(
             program="s", member=member, request_id=f"r{day}", points=10 * day, reference="till 7"
         )
         ledger.call(ledger.ledger.Redeem, redeem)
+    share_and_merge(ledger)
     ledger.close()
 
     stretch = ("--program", "s", "--from", "2026-06-01", "--until", "2026-06-03")
@@ -211,6 +234,9 @@ def test_statements_and_redemptions_are_exported_for_a_stretch_of_record_time(
             "--format", "jsonl",
         )
     )  # fmt: skip
+    shared = finished(
+        begin(cluster, tmp_path, "statements", "export", "--program", "s", "--from", "2026-06-04")
+    )
     nobody = finished(
         begin(cluster, tmp_path, "statements", "export", "--program", "s", "--member", "nobody")
     )
@@ -232,5 +258,18 @@ def test_statements_and_redemptions_are_exported_for_a_stretch_of_record_time(
         ("'=bob", "EARNED", "100", "100"),
         ("'=bob", "REDEEMED", "-20", "80"),
     ]
-    assert len(one.stdout.splitlines()) == 5
+    assert len(one.stdout.splitlines()) > 5
+    # Every line once, of the account that it is in.
+    told = list(csv.DictReader(shared.stdout.splitlines()))
+    assert [
+        (row["member"], row["kind"], row["points"]) for row in told if row["points"] != "0"
+    ] == [
+        ("ada", "MOVED_IN", "3"),
+        ("'=bob", "MOVED_OUT", "-80"),
+        ("carol", "EARNED", "3"),
+        ("carol", "MOVED_OUT", "-3"),
+        ("family", "MOVED_IN", "80"),
+        ("family", "EARNED", "5"),
+    ], shared.stderr
+    assert len({(row["member"], row["sequence"]) for row in told}) == len(told)
     assert (nobody.returncode, "MEMBER_NOT_FOUND" in nobody.stderr) == (3, True)

@@ -15,6 +15,7 @@ from loyalty.command.tables import Format, time_text, written_rows
 from loyalty.command.times import instant_of, zone_of
 from loyalty.ledger.v1.account_pb2 import ListMembersRequest, Member
 from loyalty.ledger.v1.account_pb2_grpc import AccountServiceStub
+from loyalty.ledger.v1.group_pb2 import ListGroupsRequest
 from loyalty.ledger.v1.ledger_pb2 import GetStatementRequest, StatementLine
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from loyalty.ledger.v1.program_pb2 import GetProgramSettingsRequest
@@ -62,10 +63,23 @@ def redemptions() -> None:
     """Give out what was redeemed, to finance."""
 
 
-def all_members(client: Client, program: str) -> Iterator[Member]:
+def all_accounts(client: Client, program: str) -> Iterator[str]:
+    """Whoever has an account of its own: members, ids merged into others, groups and fleets."""
+    yield from (one.member for one in all_members(client, program, include_merged=True))
+    accounts = client.stub(AccountServiceStub)
+    request = ListGroupsRequest(program=program, page_size=PAGE)
+    while True:
+        page = accounts.ListGroups(request)
+        yield from (group.group for group in page.groups)
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
+
+
+def all_members(client: Client, program: str, *, include_merged: bool = False) -> Iterator[Member]:
     """The members of a program, in order of enrolment."""
     accounts = client.stub(AccountServiceStub)
-    request = ListMembersRequest(program=program, page_size=PAGE)
+    request = ListMembersRequest(program=program, page_size=PAGE, include_merged=include_merged)
     while True:
         page = accounts.ListMembers(request)
         yield from page.members
@@ -104,15 +118,18 @@ def export_statements(
     output: Output = None,
     kind: Kind = Format.CSV,
 ) -> None:
-    """Write the lines of all members' statements, or of some, member by member, oldest first.
+    """Write the lines of all statements, or of some members', account by account, oldest first.
 
+    Of all: each line once, of the account that it is in, groups and fleets after the members. Of a
+    member: of the account that has the member's points.
     Times without an offset are local to the program; a date is its first instant.
     """
     lines = done = 0
     with client_here() as client:
         request = GetStatementRequest(program=program, page_size=PAGE)
         _set_stretch(client, request, begin, until)
-        wanted = member or [one.member for one in all_members(client, program)]
+        request.own = not member
+        wanted = member or list(all_accounts(client, program))
         with (
             written_rows(output, kind, STATEMENT_COLUMNS) as rows,
             shown_progress(err, "statements", len(wanted)) as progress,
@@ -124,7 +141,7 @@ def export_statements(
                     rows.write(_line(one, line))
                 done += 1
                 progress.reached(done)
-    err.print(f"members {done:,}, lines {lines:,}", highlight=False)
+    err.print(f"statements {done:,}, lines {lines:,}", highlight=False)
 
 
 def _statement(

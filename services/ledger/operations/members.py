@@ -63,16 +63,23 @@ async def lookup_member(
 
 
 async def page_of_members(
-    context: ProgramContext, caller: Caller, program: str, after: tuple[int, int], size: int
+    context: ProgramContext,
+    caller: Caller,
+    program: str,
+    after: tuple[int, int],
+    size: int,
+    *,
+    merged: bool,
 ) -> tuple[Sequence[MemberRow], bool]:
     """At most `size` members after that (account, bucket), and whether more follow.
 
-    They are in order of enrolment. Refusals: PROGRAM_NOT_FOUND.
+    They are in order of enrolment; groups are none, nor are, without `merged`, ids that were
+    merged into others. Refusals: PROGRAM_NOT_FOUND.
     """
     identity = await context.cache.identity(caller.organization, program)
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         found = await members.list_members(
-            connection, identity.key, caller.organization, after, size + 1
+            connection, identity.key, caller.organization, after, size + 1, merged=merged
         )
     return found[:size], len(found) > size
 

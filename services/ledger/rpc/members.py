@@ -133,10 +133,17 @@ class AccountServicer(FreezingServicer, GroupServicer, AccountServiceServicer):
             "organization": caller.organization,
             "program": request.program,
         }
+        if request.include_merged:
+            query["merged"] = "included"
         position = decode_token(request.page_token, query, (int, int))
         after = (int(position[0]), int(position[1])) if position else (-1, -1)
         found, more = await members.page_of_members(
-            self._programs, caller, request.program, after, page_size(request.page_size)
+            self._programs,
+            caller,
+            request.program,
+            after,
+            page_size(request.page_size),
+            merged=request.include_merged,
         )
         return account_pb2.ListMembersResponse(
             members=[member_translate.member(request.program, each) for each in found],

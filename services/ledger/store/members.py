@@ -56,7 +56,7 @@ _LIST = f"""
 SELECT {_COLUMNS}
 FROM account a JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
 WHERE a.program = $1 AND (a.id, a.bucket) > ($2, $3) AND d.organization = $4 AND a.sequence > 0
-    AND a.kind = 1
+    AND a.kind = 1 AND ($6 OR a.link IS DISTINCT FROM 1)
 ORDER BY a.id, a.bucket
 LIMIT $5
 """
@@ -71,8 +71,17 @@ async def find_member(
 
 
 async def list_members(
-    connection: Connection, program: int, organization: str, after: tuple[int, int], limit: int
+    connection: Connection,
+    program: int,
+    organization: str,
+    after: tuple[int, int],
+    limit: int,
+    *,
+    merged: bool,
 ) -> Sequence[MemberRow]:
-    """At most `limit` people of a program after an (account, bucket), in that order."""
-    rows = await connection.fetch(_LIST, program, *after, organization, limit)
+    """At most `limit` people of a program after an (account, bucket), in that order.
+
+    With `merged` also names whose accounts were merged into others.
+    """
+    rows = await connection.fetch(_LIST, program, *after, organization, limit, merged)
     return [MemberRow(**dict(row)) for row in rows]

@@ -614,22 +614,26 @@ class ListMembersRequest(_message.Message):
     PROGRAM_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_MERGED_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     page_size: _builtins.int
     """Optional. At most this many, 1 to 1,000. Default: 50."""
     page_token: _builtins.str
     """Optional. `next_page_token` of the answer before, with the same request otherwise."""
+    include_merged: _builtins.bool
+    """Optional. Also ids that were merged into another, whose own accounts can still be read. Default: no."""
     def __init__(
         self,
         *,
         program: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        include_merged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_merged", b"include_merged", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

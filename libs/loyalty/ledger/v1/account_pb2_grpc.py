@@ -237,7 +237,7 @@ class AccountServiceServicer:
 
     def ListMembers(self, request, context):
         """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
-        no members: `ListGroups` lists those.
+        no members (`ListGroups` lists those), and an id that was merged into another is none any more.
 
         Refusals: INVALID_PAGE_TOKEN.
         """

@@ -109,7 +109,7 @@ class AccountServiceStub:
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]
     """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
-    no members: `ListGroups` lists those.
+    no members (`ListGroups` lists those), and an id that was merged into another is none any more.
 
     Refusals: INVALID_PAGE_TOKEN.
     """
@@ -251,7 +251,7 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_account_pb2.ListMembersRequest, _account_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
-    no members: `ListGroups` lists those.
+    no members (`ListGroups` lists those), and an id that was merged into another is none any more.
 
     Refusals: INVALID_PAGE_TOKEN.
     """
@@ -444,7 +444,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.ListMembersResponse, _abc.Awaitable[_account_pb2.ListMembersResponse]]:
         """Lists the members of a program, ordered by when the ledger first knew them. Groups and fleets are
-        no members: `ListGroups` lists those.
+        no members (`ListGroups` lists those), and an id that was merged into another is none any more.
 
         Refusals: INVALID_PAGE_TOKEN.
         """

@@ -1865,6 +1865,7 @@ class GetStatementRequest(_message.Message):
     ATTRIBUTED_MEMBER_FIELD_NUMBER: _builtins.int
     NEWEST_FIRST_FIELD_NUMBER: _builtins.int
     OWN_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
@@ -1891,7 +1892,11 @@ class GetStatementRequest(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Optional. Before this record time. Default: now."""
+        """Optional. Before this record time; not before `start_time`. Default: now."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.Entry.Kind.ValueType]:
+        """Optional. Only entries of these kinds: at most 30. Default: all."""
 
     def __init__(
         self,
@@ -1906,10 +1911,11 @@ class GetStatementRequest(_message.Message):
         attributed_member: _builtins.str = ...,
         newest_first: _builtins.bool = ...,
         own: _builtins.bool = ...,
+        kinds: _abc.Iterable[_resources_pb2.Entry.Kind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "end_time", b"end_time", "member", b"member", "newest_first", b"newest_first", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "end_time", b"end_time", "kinds", b"kinds", "member", b"member", "newest_first", b"newest_first", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1969,9 +1975,9 @@ class StatementLine(_message.Message):
     a member's own token.
     """
     unlisted_points: _builtins.int
-    """Output only. Of a statement by whose doing it was: what lines that are not in it changed, net,
-    since the line before of the currency, or since the opening balance. The balance before +
-    unlisted_points + points = balance; else 0.
+    """Output only. Of a statement of some kinds only, or by whose doing it was: what lines that are not
+    in it changed, net, since the line before of the currency, or since the opening balance. The
+    balance before + unlisted_points + points = balance; else 0.
     """
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
@@ -2335,6 +2341,9 @@ class ListEntriesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OWN_FIELD_NUMBER: _builtins.int
     ATTRIBUTED_MEMBER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     program: _builtins.str
     """Required. The program."""
     member: _builtins.str
@@ -2353,6 +2362,18 @@ class ListEntriesRequest(_message.Message):
     """Optional. Of a group or a fleet: only what this member or vehicle did. Default: everything, and
     with a member's own token what it may see.
     """
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. From this record time on. Default: the beginning."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. Before this record time; not before `start_time`. Default: now."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.Entry.Kind.ValueType]:
+        """Optional. Only entries of these kinds: at most 30. Default: all."""
+
     def __init__(
         self,
         *,
@@ -2363,10 +2384,13 @@ class ListEntriesRequest(_message.Message):
         page_token: _builtins.str = ...,
         own: _builtins.bool = ...,
         attributed_member: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        kinds: _abc.Iterable[_resources_pb2.Entry.Kind.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "member", b"member", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_member", b"attributed_member", "currency", b"currency", "end_time", b"end_time", "kinds", b"kinds", "member", b"member", "own", b"own", "page_size", b"page_size", "page_token", b"page_token", "program", b"program", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

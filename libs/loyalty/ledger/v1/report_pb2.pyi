@@ -284,7 +284,7 @@ class ListRedemptionsRequest(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """Optional. Recorded before this time. Default: now."""
+        """Optional. Recorded before this time; not before `start_time`. Default: now."""
 
     def __init__(
         self,
