@@ -21,9 +21,28 @@ CLOSE_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TRANSACTION_TIMEOUT_MS = 15_000
-PLANS_KEPT_S = 2.0
-"""So old may plans of prepared statements become. A plan that was made for a small table reads all
-of it, and would until somebody analyzes the table, however large it is by then."""
+PLANS_KEPT_S, PLANS_KEPT_S_MAX = 2.0, 300.0
+
+
+class PlansAge:
+    """How long a connection keeps the plans of its statements: seconds at first, minutes later.
+
+    A plan that was made for a small table reads all of it, and would until somebody analyzes the
+    table, however large it is by then. Each time they are kept twice as long: a table that grows at
+    one pace has doubled by then.
+    """
+
+    def __init__(self) -> None:
+        self._made = time.monotonic()
+        self._kept = PLANS_KEPT_S
+
+    def over(self) -> bool:
+        """Whether to discard the plans now; where that is so, the next ones have just been made."""
+        now = time.monotonic()
+        if now - self._made < self._kept:
+            return False
+        self._made, self._kept = now, min(2 * self._kept, PLANS_KEPT_S_MAX)
+        return True
 
 
 @dataclass(frozen=True)
@@ -108,10 +127,11 @@ class _Plans:
     """
 
     def __init__(self) -> None:
-        self._made: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        self._ages: WeakKeyDictionary[object, PlansAge] = WeakKeyDictionary()
 
     async def renew(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        now = time.monotonic()
-        if now - self._made.setdefault(connection, now) >= PLANS_KEPT_S:
-            self._made[connection] = now
+        age = self._ages.get(connection)
+        if age is None:
+            self._ages[connection] = PlansAge()
+        elif age.over():
             await connection.execute("DISCARD PLANS")

@@ -1,13 +1,13 @@
 """A lane's connection, and the transactions that begin with the commit before them."""
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
 
 from chassis import database
 from chassis.database import Connection, Pools, open_pools
-from services.ledger.store import sessions
 from services.ledger.store.sessions import CONNECTION_LOST, Session
 
 STATE = "SELECT state FROM pg_stat_activity WHERE pid = $1"
@@ -91,6 +91,8 @@ SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_b
 PREPARE lookup (int) AS SELECT * FROM head WHERE bucket = $1
 """
 
+BY_INDEX = "Index Scan using head_pkey"
+
 
 async def _planned(connection: Connection) -> str:
     rows = await connection.fetch("EXPLAIN (COSTS OFF) EXECUTE lookup (1)")
@@ -98,24 +100,26 @@ async def _planned(connection: Connection) -> str:
 
 
 async def test_plans_are_made_anew_in_time(pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PLANS_KEPT_S", 1000.0)
-    monkeypatch.setattr(sessions, "PLANS_KEPT_S", 1000.0)
+    now = 0.0
+    monkeypatch.setattr(database, "time", SimpleNamespace(monotonic=lambda: now))
     session = Session(pools.lanes)
     lane = await session.begin()
     async with pools.reads.acquire(timeout=5) as reader:
         for connection in (lane, reader):
             await connection.execute(PREPARE)
-            assert await _planned(connection) == "Index Scan using head_pkey"
+            assert await _planned(connection) == BY_INDEX
             await connection.execute("SET enable_seqscan = on; SET enable_indexscan = off")
-    await session.commit()
-    async with pools.reads.acquire(timeout=5) as reader:
-        for connection in (lane, reader):
-            assert await _planned(connection) == "Index Scan using head_pkey"
-        monkeypatch.setattr(database, "PLANS_KEPT_S", 0.0)
-        monkeypatch.setattr(sessions, "PLANS_KEPT_S", 0.0)
-    await session.commit()
-
-    async with pools.reads.acquire(timeout=5) as reader:
-        for connection in (lane, reader):
-            assert await _planned(connection) == "Seq Scan"
+    found = []
+    # After two seconds, and then after four.
+    for now in (1.9, 2.0, 5.9, 6.0):
+        await session.commit()
+        async with pools.reads.acquire(timeout=5):
+            pass
+        async with pools.reads.acquire(timeout=5) as reader:
+            for connection in (lane, reader):
+                found.append(await _planned(connection) == BY_INDEX)
+                if now == 2.0:
+                    await connection.execute("SET enable_seqscan = off; SET enable_indexscan = on")
     await session.close()
+
+    assert found == [True, True, False, False, False, False, True, True]

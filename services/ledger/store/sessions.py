@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import time
 from typing import Final
 
 import asyncpg
 
-from chassis.database import ACQUIRE_TIMEOUT_S, PLANS_KEPT_S, Connection, Pool
+from chassis.database import ACQUIRE_TIMEOUT_S, Connection, PlansAge, Pool
 from services.ledger.store.packing import pack_columns
 
 # The lane's statements join a few given keys to large tables. A plan that was made while the tables
@@ -53,7 +52,7 @@ class Session:
         self._pool = pool
         self._connection: Connection | None = None
         self._begun = False
-        self._planned = 0.0
+        self._plans = PlansAge()
 
     async def begin(self) -> Connection:
         """Begin a transaction, on a new connection if there is none."""
@@ -63,7 +62,7 @@ class Session:
             self._connection = connection
             await connection.execute(_SESSION)
             pack_columns(connection)
-            self._planned = time.monotonic()
+            self._plans = PlansAge()
         if not self._begun:
             try:
                 await connection.execute("BEGIN")
@@ -76,12 +75,9 @@ class Session:
     async def commit(self) -> None:
         """Commit. Where this raises, nobody knows yet whether it was committed."""
         assert self._connection is not None
-        statement = "COMMIT AND CHAIN"
-        if time.monotonic() - self._planned >= PLANS_KEPT_S:
-            statement = "COMMIT AND CHAIN; DISCARD PLANS"
-            self._planned = time.monotonic()
+        discarding = "; DISCARD PLANS" if self._plans.over() else ""
         try:
-            await self._connection.execute(statement)
+            await self._connection.execute(f"COMMIT AND CHAIN{discarding}")
         except BaseException:
             await self._drop()
             raise
