@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from loyalty.ledger.v1 import account_pb2, ledger_pb2, resources_pb2
-from tests.ledger.parties_kit import Party, family
+from tests.ledger.parties_kit import Party, Rules, family
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 from tests.ledger.test_identifiers import identifier
@@ -105,6 +105,57 @@ async def test_points_are_known_where_they_were_then(ledger: LedgerUnderTest) ->
     assert [each.balances[0].available for each in groups] == [120, 120]
     own = await known(ada, START + timedelta(days=2, hours=1), own=True)
     assert (own.member, own.balances[0].available) == ("ada", 0)
+
+
+async def test_what_was_of_a_member_whose_group_does_not_pool_is_its_own(
+    ledger: LedgerUnderTest,
+) -> None:
+    ada, _, group = await family(ledger, rules=Rules(pooling=False))
+    await ada.later(days=1)
+    await ada.join("family")
+    await ada.earn(20)
+    await ada.later(days=1)
+    await ada.leave("family")
+    await ada.later(days=1)
+
+    for read in (known, counted):
+        days = [await read(ada, START + timedelta(days=day, hours=1)) for day in range(3)]
+        assert [
+            (each.member, each.kind, each.group, each.balances[0].available) for each in days
+        ] == [
+            ("ada", ada_is, group_then, points)
+            for ada_is, group_then, points in (
+                (resources_pb2.Account.PERSON, "", 100),
+                (resources_pb2.Account.PERSON, "family", 120),
+                (resources_pb2.Account.PERSON, "", 120),
+            )
+        ]
+        assert (await read(group, START + timedelta(days=1))).kind == resources_pb2.Account.GROUP
+
+
+async def test_an_account_of_then_says_which_group_it_belonged_to_then(
+    ledger: LedgerUnderTest,
+) -> None:
+    ada, _, _ = await family(ledger)
+    await ada.later(days=1)
+    await ada.join("family")
+    await ada.later(days=1)
+    await ada.leave("family")
+    kinds = resources_pb2.Account
+
+    own = [await known(ada, START + timedelta(days=day, hours=1), own=True) for day in range(3)]
+    there = [await known(ada, START + timedelta(days=day, hours=1)) for day in range(3)]
+
+    assert [(each.member, each.kind, each.group) for each in own] == [
+        ("ada", kinds.PERSON, ""),
+        ("ada", kinds.PERSON, "family"),
+        ("ada", kinds.PERSON, ""),
+    ]
+    assert [(each.member, each.kind, each.group) for each in there] == [
+        ("ada", kinds.PERSON, ""),
+        ("family", kinds.GROUP, ""),
+        ("ada", kinds.PERSON, ""),
+    ]
 
 
 async def test_who_belongs_to_a_group_leaves_before_being_erased(ledger: LedgerUnderTest) -> None:

@@ -1,6 +1,6 @@
 """A statement: every change with its words, the balance after each, both ends, page by page."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +29,11 @@ async def statement(points: Points, size: int = 0, **fields: Any) -> tuple[list[
         request.page_token = page.next_page_token
         if not request.page_token:
             return lines, balances
+
+
+def naive(days: int) -> datetime:
+    """An instant so many days after the start, as messages tell it."""
+    return (START + timedelta(days=days)).replace(tzinfo=None)
 
 
 async def lived(ledger: LedgerUnderTest) -> Points:
@@ -135,6 +140,89 @@ async def test_stretches_meet_without_gap_or_overlap(ledger: LedgerUnderTest) ->
             closing = balance.closing
 
     assert pieces == whole
+
+
+async def test_newest_first_is_the_same_the_other_way_round(ledger: LedgerUnderTest) -> None:
+    points = await lived(ledger)
+    whole, balances = await statement(points)
+
+    for size in (1, 3, 1000):
+        backward, ends = await statement(points, size, newest_first=True)
+        assert (backward, ends) == (whole[::-1], balances)
+    some, _ = await statement(
+        points, 2, newest_first=True, start_time=moment(START + timedelta(days=1))
+    )
+    assert some == [line for line in whole[::-1] if line.record_time.ToDatetime() >= naive(days=1)]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_what_is_recorded_meanwhile_is_on_no_page(
+    ledger: LedgerUnderTest, newest_first: bool
+) -> None:
+    points = await lived(ledger)
+    whole, balances = await statement(points, newest_first=newest_first)
+    request = ledger_pb2.GetStatementRequest(
+        program="p", member="ada", page_size=2, newest_first=newest_first
+    )
+
+    lines: list[Any] = []
+    while True:
+        page = await points.ledger.points.GetStatement(request)
+        lines += page.lines
+        assert list(page.balances) == balances
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            break
+        await points.earn(1)
+
+    assert lines == whole
+    assert len((await statement(points))[0]) > len(whole) + 2
+
+
+async def test_some_kinds_alone_still_add_up(ledger: LedgerUnderTest) -> None:
+    points = await lived(ledger)
+    whole, _ = await statement(points)
+    kinds = [KIND.CAPTURED, KIND.EXPIRED, KIND.REDEEMED]
+
+    for size in (1, 2, 1000):
+        for newest_first in (False, True):
+            lines, _ = await statement(points, size, kinds=kinds, newest_first=newest_first)
+            lines = lines[::-1] if newest_first else lines
+            assert [line.sequence for line in lines] == [
+                line.sequence for line in whole if line.kind in kinds
+            ]
+            balance = 0
+            for line in lines:
+                balance += line.unlisted_points + line.points
+                assert balance == line.balance
+            assert any(line.unlisted_points for line in lines[1:])
+    assert not any(line.unlisted_points for line in whole)
+
+
+async def test_entries_by_kind_and_time(ledger: LedgerUnderTest) -> None:
+    points = await lived(ledger)
+    whole = (await points.entries())[::-1]
+
+    async def listed(**fields: Any) -> list[Any]:
+        request = ledger_pb2.ListEntriesRequest(program="p", member="ada", page_size=2, **fields)
+        found: list[Any] = []
+        while True:
+            page = await points.ledger.points.ListEntries(request)
+            found += page.entries
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
+
+    assert await listed() == whole
+    assert await listed(kinds=[KIND.EARNED]) == [each for each in whole if each.kind == KIND.EARNED]
+    day, week = START + timedelta(days=1), START + timedelta(days=6)
+    assert await listed(start_time=moment(day), end_time=moment(week)) == [
+        each for each in whole if naive(days=1) <= each.record_time.ToDatetime() < naive(days=6)
+    ]
+    assert await listed(end_time=moment(START - timedelta(days=1))) == []
+    for call in (listed, lambda **fields: statement(points, **fields)):
+        wrong = await refusal(call(start_time=moment(week), end_time=moment(day)))
+        assert (wrong.reason, wrong.fields) == ("INVALID_FIELD", ("end_time",))
 
 
 async def test_one_currency_alone(ledger: LedgerUnderTest) -> None:

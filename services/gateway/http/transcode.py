@@ -127,7 +127,7 @@ def _read_query(route: Route, query: bytes, message: Message) -> None:
     except ValueError:
         _refuse("query", "is not readable: percent-encoded UTF-8 of at most 2,200 parameters")
     seen: set[tuple[str, ...]] = set()
-    chosen: dict[tuple[str, ...], str] = {}
+    chosen: dict[tuple[str, ...], tuple[str, str]] = {}
     for name, value in pairs:
         path = query_path(route, name)
         if path is None:
@@ -139,9 +139,9 @@ def _read_query(route: Route, query: bytes, message: Message) -> None:
         for place, field in enumerate(path):
             choice = field.containing_oneof
             if choice is not None:
-                other = chosen.setdefault((*key[:place], choice.name), field.name)
-                if other != field.name:
-                    _refuse(name, f"and {other} exclude each other")
+                first, said = chosen.setdefault((*key[:place], choice.name), (field.name, name))
+                if first != field.name:
+                    _refuse(name, f"and {said} exclude each other")
         target = message
         for field in path[:-1]:
             target = getattr(target, field.name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chassis.database import ACQUIRE_TIMEOUT_S, Connection
-from services.ledger.domain.account import Account, Balance, Kind
+from services.ledger.domain.account import Account, AccountKind, Balance, Kind
 from services.ledger.domain.counters import Window
 from services.ledger.domain.fold import Fold
 from services.ledger.domain.policy import Policy
@@ -14,7 +14,7 @@ from services.ledger.domain.settle import settle
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import AccountView
 from services.ledger.operations.read_account import AccountRead, addresses, read_accounts
-from services.ledger.store import as_of, links
+from services.ledger.store import as_of, links, pools
 from services.ledger.store.accounts import Key
 
 _HOPS_MAX = 20
@@ -87,8 +87,12 @@ class _Past:
             else:
                 instant = min(self._instant.effective_time or now, now)
                 view, link = await self._counted(key, read, instant)
-            if link is None or self._own or view is None:
-                return await self._named(key, read, view)
+            if view is None:
+                return None
+            # What kind of link it was is told by whose account it leads to.
+            group = None if link is None else await pools.find(self._connection, link)
+            if link is None or self._own or (group is not None and not group.rules.pooling):
+                return await self._named(key, read, replace(view, group=group.id if group else ""))
             key = link
         return None
 
@@ -132,14 +136,14 @@ class _Past:
         view = replace(read.view, key=key, balances=balances, read_time=instant, sequence=last)
         return view, await as_of.link_of(self._connection, key, link) if link else None
 
-    async def _named(
-        self, key: Key, read: AccountRead, view: AccountView | None
-    ) -> AccountView | None:
+    async def _named(self, key: Key, read: AccountRead, view: AccountView) -> AccountView:
         """Say whose account it was, where that is another one than now."""
-        if view is None or key == read.view.key:
+        if key == read.view.key:
             return view
+        group = await pools.find(self._connection, key)
+        kind = AccountKind.PERSON if group is None else group.kind
         members = await links.members_of(self._connection, [key])
-        return replace(view, member=members.get(key, ""))
+        return replace(view, member=members.get(key, ""), kind=kind)
 
     async def _policy_at(self, read: AccountRead, instant: datetime) -> Policy:
         """The configuration that was in force; it is looked for once."""

@@ -13,11 +13,17 @@ from services.ledger.domain.policy import Policy
 from services.ledger.domain.refusals import PostingNotFound
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.post import Written
-from services.ledger.operations.sight import Member, read_for, sight_of
+from services.ledger.operations.sight import (
+    Member,
+    Query,
+    read_for,
+    seen_entries,
+    sight_of,
+    stretch_of,
+)
 from services.ledger.store import accounts as account_rows
-from services.ledger.store import attribution, history
+from services.ledger.store import history
 from services.ledger.store.accounts import Key
-from services.ledger.store.attribution import Stretch
 from services.ledger.store.history import StoredEntry, StoredLot
 
 FIRST_PAGE = 2**62
@@ -34,28 +40,21 @@ class EntryPage:
 
 
 async def page_of_entries(
-    context: LedgerContext,
-    member: Member,
-    currency: str,
-    attributed: str,
-    before: int,
-    size: int,
+    context: LedgerContext, member: Member, query: Query, before: int, size: int
 ) -> EntryPage:
-    """A member's entries below a sequence, or those `attributed` to one member of a group.
+    """A member's entries below a sequence.
 
     Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, CURRENCY_NOT_FOUND, PERMISSION_MISSING,
     GROUP_NOT_FOUND.
     """
     read = await read_for(context, member)
     key, policy = read.view.key, read.policy
-    number = policy.currency(currency).number if currency else None
-    sight = await sight_of(context, member, read.view, attributed)
+    number = policy.currency(query.currency).number if query.currency else None
+    sight = await sight_of(context, member, read.view, query.attributed_member)
+    last = max(0, min(before - 1, read.view.sequence))
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        if sight.doers is None:
-            found = await history.page_of_entries(connection, key, before, number, size + 1)
-        else:
-            stretch = Stretch(key, 0, before - 1, number, newest_first=True)
-            found = await attribution.entries_of(connection, stretch, sight.doers, size + 1)
+        stretch = await stretch_of(connection, query, key, last, number)
+        found = await seen_entries(connection, stretch, sight, size + 1)
     return EntryPage(found[:size], len(found) > size, policy, sight.confined)
 
 

@@ -2,29 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from services.ledger.domain.policy import Policy
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.operations.sight import Member, Sight, read_for, sight_of
-from services.ledger.store import attribution, statements
-from services.ledger.store.attribution import Stretch
-from services.ledger.store.history import StoredEntry
+from services.ledger.operations.sight import (
+    Member,
+    Query,
+    Sight,
+    read_for,
+    seen_entries,
+    sight_of,
+    stretch_of,
+)
+from services.ledger.store import statements
+from services.ledger.store.history import StoredEntry, Stretch
 from services.ledger.store.statements import Four
 
 _NOTHING: Four = (0, 0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class StatementQuery:
-    """What is asked for: from `start` on, before `end`; None is the beginning, and now."""
-
-    currency: str
-    start: datetime | None
-    end: datetime | None
-    attributed_member: str
-    newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ class StatementPage:
 
 
 async def page_of_statement(
-    context: LedgerContext, member: Member, query: StatementQuery, place: Place | None, size: int
+    context: LedgerContext, member: Member, query: Query, place: Place | None, size: int
 ) -> StatementPage:
     """A page of a statement, which goes on at a place.
 
@@ -75,15 +70,11 @@ async def page_of_statement(
     currencies = range(len(policy.currencies)) if number is None else [number]
     key = view.key
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        first, last = 0, view.sequence if place is None else min(place.last, view.sequence)
-        if query.start is not None:
-            first = await statements.entries_before(connection, key, query.start, last)
-        if query.end is not None:
-            last = await statements.entries_before(connection, key, query.end, last)
-        opening = await statements.balances_after(connection, key, first, currencies)
-        closing = await statements.balances_after(connection, key, last, currencies)
-        whole = Stretch(key, first, last, number, query.newest_first)
-        found = await _entries(connection, _beyond(whole, place), sight, size + 1)
+        last = view.sequence if place is None else max(0, min(place.last, view.sequence))
+        whole = await stretch_of(connection, query, key, last, number)
+        opening = await statements.balances_after(connection, key, whole.after, currencies)
+        closing = await statements.balances_after(connection, key, whole.until, currencies)
+        found = await seen_entries(connection, _beyond(whole, place), sight, size + 1)
         lines = await _lines(connection, whole, sight, found[:size], opening)
     revisions = {each.stored.posting.revision for each in lines}
     return StatementPage(
@@ -110,14 +101,6 @@ def _beyond(whole: Stretch, place: Place | None) -> Stretch:
     return replace(whole, after=max(whole.after, place.beyond))
 
 
-async def _entries(
-    connection: Connection, stretch: Stretch, sight: Sight, limit: int
-) -> list[StoredEntry]:
-    if sight.doers is None:
-        return await statements.lines(connection, stretch, limit)
-    return await attribution.entries_of(connection, stretch, sight.doers, limit)
-
-
 async def _lines(
     connection: Connection,
     whole: Stretch,
@@ -126,7 +109,7 @@ async def _lines(
     opening: Mapping[int, Four],
 ) -> list[Line]:
     """Lines in the same order, each explained by the line of its currency before it."""
-    if sight.doers is None:
+    if sight.doers is None and whole.kinds is None:
         return [Line(each, 0) for each in entries]
     before: dict[int, int] = {}
     unlisted: dict[int, int] = {}
@@ -138,7 +121,7 @@ async def _lines(
             stretch = replace(
                 whole, until=entry.sequence - 1, currency=entry.currency, newest_first=True
             )
-            known = await _entries(connection, stretch, sight, 1)
+            known = await seen_entries(connection, stretch, sight, 1)
             four = known[0].entry.after if known else opening.get(entry.currency, _NOTHING)
             before[entry.currency] = _net(four)
         after = _net(entry.after)

@@ -1,6 +1,7 @@
 """What of an account may be told to whom: in a group a member sees its own doings."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from kernel.refusals import MemberNotFound
@@ -10,8 +11,9 @@ from services.ledger.domain.refusals import GroupNotFound, PermissionMissing
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import AccountView
 from services.ledger.operations.read_account import AccountRead, addresses, read_account
-from services.ledger.store import attribution
+from services.ledger.store import attribution, history, statements
 from services.ledger.store.accounts import Key
+from services.ledger.store.history import StoredEntry, Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,21 @@ class Sight:
 
 
 EVERYTHING = Sight()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which entries: recorded from `start` on, before `end`; None is the beginning, and now.
+
+    Of one currency, some kinds, and whose doing it was, where given.
+    """
+
+    currency: str = ""
+    attributed_member: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+    kinds: tuple[int, ...] | None = None
+    newest_first: bool = True
 
 
 async def read_for(context: LedgerContext, reader: Member) -> AccountRead:
@@ -83,6 +100,27 @@ async def sight_of(
         if not await attribution.stays_of(connection, view.key, doers):
             raise MemberNotFound(attributed)
     return Sight(doers)
+
+
+async def stretch_of(
+    connection: Connection, query: Query, key: Key, last: int, currency: int | None
+) -> Stretch:
+    """The stretch that is asked for of an account whose last entry is given."""
+    first = 0
+    if query.start is not None:
+        first = await statements.entries_before(connection, key, query.start, last)
+    if query.end is not None:
+        last = await statements.entries_before(connection, key, query.end, last)
+    return Stretch(key, first, last, currency, query.kinds, query.newest_first)
+
+
+async def seen_entries(
+    connection: Connection, stretch: Stretch, sight: Sight, limit: int
+) -> list[StoredEntry]:
+    """At most `limit` entries of a stretch that are told."""
+    if sight.doers is None:
+        return await history.page_of_entries(connection, stretch, limit)
+    return await attribution.entries_of(connection, stretch, sight.doers, limit)
 
 
 async def _address(context: LedgerContext, reader: Member, member: str) -> Key | None:

@@ -35,13 +35,18 @@ _LIMITS: dict[Limit, str] = {
     Limit.MONTHLY_CAP: "the monthly cap",
     Limit.MAXIMUM_BALANCE: "the maximum balance",
 }
-_OUTWARD = frozenset({Kind.TRANSFERRED_OUT, Kind.MOVED_OUT, Kind.LINKED})
+_OUTWARD = frozenset({Kind.TRANSFERRED_OUT, Kind.MOVED_OUT})
 
 
 def description(entry: Entry, posting: Posting, counter: str) -> str:
     """The kind, whom it was with, what it was for or why, and what limits or policies cut."""
     parts = [_WORDS[entry.kind]]
-    if entry.counterpart is not None and (other := posting.names.get(entry.counterpart)):
+    other = None if entry.counterpart is None else posting.names.get(entry.counterpart)
+    if other and entry.kind is Kind.LINKED:
+        parts[0] = f"Belongs to {other} from here on"
+    elif other and entry.kind is Kind.UNLINKED:
+        parts[0] = f"Belongs to {other} no more"
+    elif other:
         parts[0] += f" {'to' if entry.kind in _OUTWARD else 'from'} {other}"
     if counter:
         parts[0] += f" {counter}: {entry.counter_change or 0:+}"

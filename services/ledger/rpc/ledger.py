@@ -29,7 +29,7 @@ from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller, found, reader
 from services.ledger.rpc.holds import HoldServicer
 from services.ledger.rpc.member_accounts import MemberAccountsServicer
-from services.ledger.rpc.named import given
+from services.ledger.rpc.named import entry_query, given
 from services.ledger.rpc.quotes import QuoteServicer
 from services.ledger.rpc.reversals import ReversalServicer
 from services.ledger.rpc.statements import StatementServicer
@@ -177,13 +177,13 @@ class LedgerServicer(
     ) -> ledger_pb2.ListEntriesResponse:
         """List a member's entries."""
         member, query = _listing("entries", request)
-        query["attributed_member"] = request.attributed_member
+        which = entry_query(request, newest_first=True)
+        query["query"] = str(which)
         position = decode_token(request.page_token, query, (int,))
         page = await page_of_entries(
             self._ledger,
             member,
-            request.currency,
-            request.attributed_member,
+            which,
             int(position[0]) if position else FIRST_PAGE,
             page_size(request.page_size),
         )

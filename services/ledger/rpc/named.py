@@ -7,8 +7,10 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from kernel.refusals import FieldViolation, InvalidField
 from loyalty.ledger.v1 import ledger_pb2
 from services.ledger.domain.commands import Command, Operation
+from services.ledger.operations.sight import Query
 from services.ledger.rpc.calls import current_caller
 from services.ledger.rpc.translate import expectation, instant
 
@@ -59,6 +61,23 @@ def given(request: object, field: str) -> datetime | None:
     """The instant of a field, or None where it is unset."""
     assert isinstance(request, Message)
     return instant(getattr(request, field)) if request.HasField(field) else None
+
+
+def stretch_of_time(request: object) -> tuple[datetime | None, datetime | None]:
+    """The instants of `start_time` and `end_time`; INVALID_FIELD where they are the wrong way."""
+    start, end = given(request, "start_time"), given(request, "end_time")
+    if start is not None and end is not None and end < start:
+        raise InvalidField(FieldViolation("end_time", "is before start_time"))
+    return start, end
+
+
+def entry_query(
+    request: ledger_pb2.ListEntriesRequest | ledger_pb2.GetStatementRequest, *, newest_first: bool
+) -> Query:
+    """Which entries a request asks for."""
+    start, end = stretch_of_time(request)
+    kinds = tuple(sorted(set(request.kinds))) or None
+    return Query(request.currency, request.attributed_member, start, end, kinds, newest_first)
 
 
 def _digest(request: object, tag: str) -> bytes:

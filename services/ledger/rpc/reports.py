@@ -25,7 +25,7 @@ from services.ledger.operations.reports import (
     reconcile,
 )
 from services.ledger.rpc.calls import Context, current_caller
-from services.ledger.rpc.named import given
+from services.ledger.rpc.named import stretch_of_time
 from services.ledger.rpc.translate import stamp
 from services.ledger.store.reports import Books, RedemptionRow
 
@@ -59,9 +59,7 @@ class ReportServicer(ReportServiceServicer):
     ) -> report_pb2.ListRedemptionsResponse:
         """List what was redeemed and what came back."""
         organization = current_caller().organization
-        query = RedemptionQuery(
-            request.currency, given(request, "start_time"), given(request, "end_time")
-        )
+        query = RedemptionQuery(request.currency, *stretch_of_time(request))
         asked: dict[str, object] = {
             "list": "redemptions",
             "organization": organization,

@@ -10,10 +10,10 @@ from services.ledger.domain.account import Entry, Kind, Posting
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.spending import redemption_value
 from services.ledger.operations.ledger_context import LedgerContext
-from services.ledger.operations.read_statement import Place, StatementQuery, page_of_statement
+from services.ledger.operations.read_statement import Place, page_of_statement
 from services.ledger.rpc.calls import Context, current_caller, reader
 from services.ledger.rpc.describe import description
-from services.ledger.rpc.named import given
+from services.ledger.rpc.named import entry_query
 from services.ledger.rpc.translate import stamp
 from services.ledger.store.statements import Four
 
@@ -30,13 +30,7 @@ class StatementServicer:
     ) -> ledger_pb2.GetStatementResponse:
         """Answer a member's statement."""
         organization = current_caller().organization
-        query = StatementQuery(
-            request.currency,
-            given(request, "start_time"),
-            given(request, "end_time"),
-            request.attributed_member,
-            request.newest_first,
-        )
+        query = entry_query(request, newest_first=request.newest_first)
         member = reader(request.program, request.member, own=request.own)
         asked: dict[str, object] = {
             "list": "statement",

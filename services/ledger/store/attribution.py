@@ -8,7 +8,7 @@ from services.ledger.domain.account import Link
 from services.ledger.domain.groups import GroupRules
 from services.ledger.store import history, pools
 from services.ledger.store.accounts import Key
-from services.ledger.store.history import StoredEntry
+from services.ledger.store.history import StoredEntry, Stretch
 
 # From a member's own account up to the one that it was merged into, and down to all merged there.
 _PERSON = f"""
@@ -54,13 +54,14 @@ CROSS JOIN LATERAL (
         ), {2**63 - 1})
         AND e.sequence > $3 AND e.sequence <= $4
         AND ($7::smallint IS NULL OR e.currency = $7)
+        AND ($8::smallint[] IS NULL OR e.kind = ANY ($8))
     ORDER BY p.sequence {{order}}, e.sequence {{order}}
-    LIMIT $8
+    LIMIT $9
 ) x
 JOIN posting p ON p.bucket = $1 AND p.sequence = x.sequence
 JOIN entry e ON e.bucket = $1 AND e.account = $2 AND e.sequence = x.entry
 ORDER BY e.sequence {{order}}
-LIMIT $8
+LIMIT $9
 """
 _OLDEST_FIRST, _NEWEST_FIRST = (_ENTRIES.format(order=order) for order in ("ASC", "DESC"))
 
@@ -72,17 +73,6 @@ class Stay:
     role: str
     rules: GroupRules
     now: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Entries of an account after a sequence, up to and including another, of a currency or all."""
-
-    key: Key
-    after: int
-    until: int
-    currency: int | None
-    newest_first: bool = False
 
 
 def _columns(keys: Collection[Key]) -> tuple[list[int], list[int]]:
@@ -106,6 +96,7 @@ async def entries_of(
     """At most `limit` entries whose doing was that of some members, with lots' ids."""
     rows = await connection.fetch(
         _NEWEST_FIRST if stretch.newest_first else _OLDEST_FIRST,
-        *stretch.key, stretch.after, stretch.until, *_columns(addressees), stretch.currency, limit,
+        *stretch.key, stretch.after, stretch.until, *_columns(addressees), stretch.currency,
+        stretch.kinds, limit,
     )  # fmt: skip
     return await history.stored_entries(connection, stretch.key, rows)

@@ -64,10 +64,12 @@ ORDER BY e.bucket, e.account, e.sequence
 _ENTRY_PAGE = f"""
 SELECT {ENTRY_COLUMNS}, {POSTING_COLUMNS}
 FROM entry e JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
-WHERE e.bucket = $1 AND e.account = $2 AND e.sequence < $3
-    AND ($4::smallint IS NULL OR e.currency = $4)
-ORDER BY e.sequence DESC LIMIT $5
+WHERE e.bucket = $1 AND e.account = $2 AND e.sequence > $3 AND e.sequence <= $4
+    AND ($5::smallint IS NULL OR e.currency = $5)
+    AND ($6::smallint[] IS NULL OR e.kind = ANY ($6))
+ORDER BY e.sequence {{order}} LIMIT $7
 """
+_OLDEST_FIRST, _NEWEST_FIRST = (_ENTRY_PAGE.format(order=order) for order in ("ASC", "DESC"))
 
 _LOT_IDS = """
 SELECT l.bucket, l.account, l.sequence, l.id
@@ -265,12 +267,30 @@ def _name_lots(
             posting.lots[lot] = ids[*key, lot]
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Entries of an account after a sequence, up to and including another.
+
+    Of a currency and of some kinds, or (None) of all.
+    """
+
+    key: Key
+    after: int
+    until: int
+    currency: int | None
+    kinds: tuple[int, ...] | None = None
+    newest_first: bool = False
+
+
 async def page_of_entries(
-    connection: Connection, key: Key, before: int, currency: int | None, limit: int
+    connection: Connection, stretch: Stretch, limit: int
 ) -> list[StoredEntry]:
-    """At most `limit` entries below a sequence, newest first, with lots' ids."""
-    rows = await connection.fetch(_ENTRY_PAGE, *key, before, currency, limit)
-    return await stored_entries(connection, key, rows)
+    """At most `limit` entries of a stretch, with lots' ids."""
+    rows = await connection.fetch(
+        _NEWEST_FIRST if stretch.newest_first else _OLDEST_FIRST,
+        *stretch.key, stretch.after, stretch.until, stretch.currency, stretch.kinds, limit,
+    )  # fmt: skip
+    return await stored_entries(connection, stretch.key, rows)
 
 
 async def stored_entries(

@@ -4,25 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.database import Connection
-from services.ledger.store import history
 from services.ledger.store.accounts import Key
-from services.ledger.store.attribution import Stretch
-from services.ledger.store.history import StoredEntry
 
 Four = tuple[int, int, int, int]
 
 _RECORD_TIME = """
 SELECT record_time FROM entry WHERE bucket = $1 AND account = $2 AND sequence = $3
 """
-
-_LINES = f"""
-SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS}
-FROM entry e JOIN posting p ON p.bucket = e.bucket AND p.sequence = e.posting
-WHERE e.bucket = $1 AND e.account = $2 AND e.sequence > $3 AND e.sequence <= $4
-    AND ($5::smallint IS NULL OR e.currency = $5)
-ORDER BY e.sequence {{order}} LIMIT $6
-"""
-_OLDEST_FIRST, _NEWEST_FIRST = (_LINES.format(order=order) for order in ("ASC", "DESC"))
 
 # The last entry of each currency is found from the end, however long the history is.
 _BALANCES = """
@@ -50,15 +38,6 @@ async def entries_before(connection: Connection, key: Key, instant: datetime, co
         else:
             high = middle - 1
     return low
-
-
-async def lines(connection: Connection, stretch: Stretch, limit: int) -> list[StoredEntry]:
-    """At most `limit` entries of a stretch, whoever's doing they were."""
-    rows = await connection.fetch(
-        _NEWEST_FIRST if stretch.newest_first else _OLDEST_FIRST,
-        *stretch.key, stretch.after, stretch.until, stretch.currency, limit,
-    )  # fmt: skip
-    return await history.stored_entries(connection, stretch.key, rows)
 
 
 async def balances_after(
