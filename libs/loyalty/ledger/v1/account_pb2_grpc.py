@@ -282,7 +282,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateGroup(self, request, context):
-        """Changes a group's name or rules. Doing it again changes nothing.
+        """Changes a group's name or rules. Doing it again changes nothing. They are read where they are asked
+        for, and kept by nobody else: it is not on the stream of changes.
 
         Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
         (`rules.pooling`).

@@ -138,7 +138,8 @@ class AccountServiceStub:
     Refusals: GROUP_NOT_FOUND.
     """
     UpdateGroup: _grpc.UnaryUnaryMultiCallable[_group_pb2.UpdateGroupRequest, _group_pb2.Group]
-    """Changes a group's name or rules. Doing it again changes nothing.
+    """Changes a group's name or rules. Doing it again changes nothing. They are read where they are asked
+    for, and kept by nobody else: it is not on the stream of changes.
 
     Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
     (`rules.pooling`).
@@ -280,7 +281,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     Refusals: GROUP_NOT_FOUND.
     """
     UpdateGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.UpdateGroupRequest, _group_pb2.Group]  # type: ignore[assignment]
-    """Changes a group's name or rules. Doing it again changes nothing.
+    """Changes a group's name or rules. Doing it again changes nothing. They are read where they are asked
+    for, and kept by nobody else: it is not on the stream of changes.
 
     Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
     (`rules.pooling`).
@@ -497,7 +499,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.UpdateGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.Group, _abc.Awaitable[_group_pb2.Group]]:
-        """Changes a group's name or rules. Doing it again changes nothing.
+        """Changes a group's name or rules. Doing it again changes nothing. They are read where they are asked
+        for, and kept by nobody else: it is not on the stream of changes.
 
         Refusals: GROUP_NOT_FOUND, INVALID_FIELD (two roles of one name), SETTING_FIXED
         (`rules.pooling`).
