@@ -19,10 +19,11 @@ from chassis.server import Server, build_server
 from loyalty.common.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
 from loyalty.rules.v1.earning_pb2_grpc import add_EarningServiceServicer_to_server
 from loyalty.rules.v1.events_pb2_grpc import add_EventServiceServicer_to_server
-from services.rules.jobs import redrive
+from services.rules.jobs import following, redrive
 from services.rules.operations.context import RulesContext
 from services.rules.operations.programs import Programs
 from services.rules.peers.credentials import ACTOR, OWN_SCOPES, Credentials
+from services.rules.peers.erasures import Erasures
 from services.rules.peers.ledger import RETRIED, Ledger
 from services.rules.peers.tiers import Tiers
 from services.rules.rpc.clock import ClockServicer
@@ -101,9 +102,14 @@ async def running(settings: RulesSettings) -> AsyncIterator[RulesContext]:
         )
         jobs = []
         if credentials.own is not None:
-            jobs = [asyncio.create_task(redrive.run(context, settings.rules_redrive_every_seconds))]
+            jobs = [
+                asyncio.create_task(redrive.run(context, settings.rules_redrive_every_seconds)),
+                asyncio.create_task(following.run(context, Erasures(to_ledger), credentials.own)),
+            ]
         else:
-            logs.logger("rules").warning("without a key of its own, unfinished events wait")
+            logs.logger("rules").warning(
+                "without a key of its own, unfinished events wait, and who is erased stays"
+            )
         try:
             yield context
         finally:

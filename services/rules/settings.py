@@ -27,7 +27,8 @@ class RulesSettings(CallsLedger, CallsTiers):
 
     service_key_path: Path | None = None
     """Private key (JWK) that credentials of the service's own are signed with. Without one
-    unfinished events wait until somebody submits them again.
+    unfinished events wait until somebody submits them again, and events of members who are erased
+    stay as they are.
     """
 
     rules_tiers_seconds: float = Field(default=1.0, gt=0, le=30)

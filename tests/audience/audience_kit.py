@@ -71,6 +71,19 @@ class TiersStandIn(TierServiceServicer):
         )
         self._bell.set()
 
+    def erase(self, member: str, organization: str = "acme") -> None:
+        """Publish that a member was erased."""
+        self.changes.append(
+            tiers_pb2.Change(
+                bucket=0,
+                sequence=len(self.changes) + 1,
+                organization=organization,
+                record_time=now(),
+                member_erased=tiers_pb2.MemberErased(member=member),
+            )
+        )
+        self._bell.set()
+
     async def WatchChanges(
         self, request: tiers_pb2.WatchChangesRequest, context: Any
     ) -> AsyncIterator[tiers_pb2.WatchChangesResponse]:

@@ -4,12 +4,12 @@ The cursors move in the transaction of the effects, under the locks of their row
 second with a change, this process after a lost answer or another one, finds it applied already.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from chassis.database import ACQUIRE_TIMEOUT_S, Connection
-from services.audience.domain.profile import Profile, apply_posting
+from services.audience.domain.profile import Posting, Profile, apply_posting
 from services.audience.operations.context import AudienceContext
 from services.audience.peers.ledger import NAME as LEDGER
 from services.audience.peers.ledger import PostingFact
@@ -29,6 +29,9 @@ class _Placed(Protocol):
 
     @property
     def sequence(self) -> int: ...
+
+    @property
+    def erased(self) -> tuple[str, str] | None: ...
 
 
 _Fact = TypeVar("_Fact", bound=_Placed)
@@ -62,21 +65,28 @@ async def apply_postings(
         rows = await _programs(connection, wanted)
         async with connection.transaction():
             fresh = await _fresh(connection, LEDGER, facts, moved)
-            postings = [fact.posting for fact in fresh if fact.posting is not None]
-            keyed = [
-                ((rows[each.organization, each.program].key, each.member), each)
-                for each in postings
-            ]
-            keys = sorted({key for key, _ in keyed})
-            # Read under the lock, so that no currency that somebody else added is left out.
-            currencies = await programs.currencies(connection, sorted({key[0] for key in keys}))
-            state: dict[Key, Profile] = await profiles.load(connection, keys, currencies)
-            for key, posting in keyed:
-                state[key] = apply_posting(state.get(key, Profile()), posting)
-            if state:
-                await profiles.save(connection, state, currencies)
+            for some, erased in _until_erased(fresh):
+                postings = [fact.posting for fact in some if fact.posting is not None]
+                await _apply(connection, rows, postings)
+                if erased is not None:
+                    await profiles.erase(connection, *erased)
             await cursors.save(connection, LEDGER, moved)
     context.progress[LEDGER].count(len(fresh))
+
+
+async def _apply(
+    connection: Connection, rows: Mapping[Name, ProgramRow], postings: Sequence[Posting]
+) -> None:
+    keyed = [((rows[each.organization, each.program].key, each.member), each) for each in postings]
+    if not keyed:
+        return
+    keys = sorted({key for key, _ in keyed})
+    # Read under the lock, so that no currency that somebody else added is left out.
+    currencies = await programs.currencies(connection, sorted({key[0] for key in keys}))
+    state: dict[Key, Profile] = await profiles.load(connection, keys, currencies)
+    for key, posting in keyed:
+        state[key] = apply_posting(state.get(key, Profile()), posting)
+    await profiles.save(connection, state, currencies)
 
 
 async def apply_tiers(
@@ -92,15 +102,30 @@ async def apply_tiers(
         rows = await _programs(connection, names)
         async with connection.transaction():
             fresh = await _fresh(connection, TIERS, facts, moved)
-            moves = [fact.move for fact in fresh if fact.move is not None]
-            tiers = {
-                (rows[each.organization, each.program].key, each.member): each.tier
-                for each in moves
-            }
-            if tiers:
-                await profiles.save_tiers(connection, tiers)
+            for some, erased in _until_erased(fresh):
+                tiers = {
+                    (rows[each.organization, each.program].key, each.member): each.tier
+                    for each in (fact.move for fact in some)
+                    if each is not None
+                }
+                if tiers:
+                    await profiles.save_tiers(connection, tiers)
+                if erased is not None:
+                    await profiles.erase_tiers(connection, *erased)
             await cursors.save(connection, TIERS, moved)
     context.progress[TIERS].count(len(fresh))
+
+
+def _until_erased(
+    facts: Sequence[_Fact],
+) -> Iterator[tuple[Sequence[_Fact], tuple[str, str] | None]]:
+    """The facts in stretches, each up to where somebody is erased: who follows may have the id."""
+    begin = 0
+    for place, fact in enumerate(facts):
+        if fact.erased is not None:
+            yield facts[begin:place], fact.erased
+            begin = place + 1
+    yield facts[begin:], None
 
 
 async def _programs(

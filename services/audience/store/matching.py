@@ -1,4 +1,4 @@
-"""Who belongs: criteria as conditions on the rows of profiles.
+"""Who belongs: criteria as conditions on the rows of profiles that the ledger made.
 
 The same meaning as `domain.criteria.evaluate`, over all members of a program in one pass.
 """
@@ -23,7 +23,9 @@ async def count(connection: Connection, program: ProgramRow, criteria: Sequence[
     """How many members meet all criteria."""
     condition, values = _condition(criteria, program.currencies, first=2)
     size: int = await connection.fetchval(
-        f"SELECT count(*) FROM profile WHERE program = $1{condition}", program.key, *values
+        f"SELECT count(*) FROM profile WHERE program = $1 AND sequence > 0{condition}",
+        program.key,
+        *values,
     )
     return size
 
@@ -38,8 +40,8 @@ async def page(
     """At most `size` members after a member's id who meet all criteria, by member id."""
     condition, values = _condition(criteria, program.currencies, first=4)
     rows = await connection.fetch(
-        f"SELECT member FROM profile WHERE program = $1 AND member > $2{condition} "
-        "ORDER BY member LIMIT $3",
+        "SELECT member FROM profile WHERE program = $1 AND member > $2 AND sequence > 0"
+        f"{condition} ORDER BY member LIMIT $3",
         program.key,
         after,
         size,

@@ -48,11 +48,31 @@ ORDER BY k.place
 ON CONFLICT (program, member) DO UPDATE SET tier = excluded.tier
 """
 
+# Of whom only the tier was heard is not known to be a member.
 _FIND = """
 SELECT g.key, g.version, g.currencies,
     p.sequence, p.amounts, p.tier, p.last_activity_time, p.enrol_time
-FROM program g LEFT JOIN profile p ON p.program = g.key AND p.member = $3
+FROM program g LEFT JOIN profile p ON p.program = g.key AND p.member = $3 AND p.sequence > 0
 WHERE g.organization = $1 AND g.id = $2
+"""
+
+# The ledger and the tiers say it each for themselves, and each takes back what it told: who has the
+# id by then may have been heard of by the other one already.
+_ERASE = """
+UPDATE profile p
+SET sequence = 0, amounts = '{}', last_activity_time = NULL, enrol_time = NULL
+FROM program g WHERE g.organization = $1 AND p.program = g.key AND p.member = $2
+"""
+
+_ERASE_TIERS = """
+UPDATE profile p SET tier = ''
+FROM program g WHERE g.organization = $1 AND p.program = g.key AND p.member = $2
+"""
+
+_DELETE = """
+DELETE FROM profile p USING program g
+WHERE g.organization = $1 AND p.program = g.key AND p.member = $2
+    AND p.sequence = 0 AND p.tier = ''
 """
 
 Key = tuple[int, str]
@@ -126,6 +146,18 @@ async def save_tiers(connection: Connection, tiers: Mapping[Key, str]) -> None:
         [key[1] for key in ordered],
         [tiers[key] for key in ordered],
     )
+
+
+async def erase(connection: Connection, organization: str, member: str) -> None:
+    """Forget what the ledger said of a member of an organization, and who has no more to say."""
+    await connection.execute(_ERASE, organization, member)
+    await connection.execute(_DELETE, organization, member)
+
+
+async def erase_tiers(connection: Connection, organization: str, member: str) -> None:
+    """Forget what the tiers said of a member of an organization, and who has no more to say."""
+    await connection.execute(_ERASE_TIERS, organization, member)
+    await connection.execute(_DELETE, organization, member)
 
 
 def _profile(
