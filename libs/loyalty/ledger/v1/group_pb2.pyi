@@ -40,7 +40,9 @@ class GroupRole(_message.Message):
         TRANSFER: GroupRole._Permission.ValueType  # 2
         """Transfer points to others."""
         MANAGE: GroupRole._Permission.ValueType  # 3
-        """Manage the group; for whoever asks, as the ledger itself does not look at it."""
+        """Read what all of the group did with a member's own token; whom else the group lets manage it is
+        for whoever asks.
+        """
 
     class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
         """Something that a role allows."""
@@ -52,7 +54,9 @@ class GroupRole(_message.Message):
     TRANSFER: GroupRole.Permission.ValueType  # 2
     """Transfer points to others."""
     MANAGE: GroupRole.Permission.ValueType  # 3
-    """Manage the group; for whoever asks, as the ledger itself does not look at it."""
+    """Read what all of the group did with a member's own token; whom else the group lets manage it is
+    for whoever asks.
+    """
 
     ROLE_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
