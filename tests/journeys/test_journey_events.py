@@ -311,3 +311,38 @@ async def test_time_stands_still_while_a_service_is_down_and_passes_after_it(
     assert program["now"] == "2026-01-01T00:00:00Z"
     assert available(profile) == 0
     assert [each["audience"] for each in profile["audiences"]] == ["silvers"]
+
+
+async def test_who_is_erased_is_unknown_to_every_service(http: httpx.AsyncClient) -> None:
+    path, eve = await shop(http, "erasing"), "eve.erased"
+    await made(await buy(http, path, eve, "260", "order-1"))
+    reads = [
+        f"{path}/members/{eve}{part}"
+        for part in ("", "/account", "/membership", "/membership/history", "/audiences")
+    ]
+
+    async def known() -> bool:
+        return await audiences(http, path, eve) == ["rich", "silvers"]
+
+    await until(known)
+    assert [(await http.get(read)).status_code for read in reads] == [200] * len(reads)
+
+    erasing = {"requestId": "erase", "writeOff": True, "reason": "asked for"}
+    done = await made(await http.post(f"{path}/members/{eve}:erase", json=erasing))
+    again = await made(await http.post(f"{path}/members/{eve}:erase", json=erasing))
+
+    assert (done["membersErased"], again["replayed"]) == (1, True)
+    assert done["postings"][0]["posting"] == again["postings"][0]["posting"]
+
+    async def forgotten() -> bool:
+        answers = [await http.get(read) for read in reads]
+        events = await made(await http.get(f"{path}/events", params={"member": eve}))
+        return not events.get("events") and all(each.status_code == 404 for each in answers)
+
+    await until(forgotten)
+    event = await made(await http.get(f"{path}/events/order-1"))
+    assert eve not in str(event)
+    assert "260" in [entry["points"] for entry in event["posting"]["entries"]]
+    for audience in ("rich", "silvers"):
+        listed = await made(await http.get(f"{path}/audiences/{audience}/members"))
+        assert not listed.get("members")
