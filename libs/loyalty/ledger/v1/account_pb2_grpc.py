@@ -156,7 +156,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LookupMember(self, request, context):
-        """Answers the member of the program who has an identifier; after a merge, the one merged into.
+        """Answers the member of the program who has an identifier; after a merge, the one merged into. A group
+        or a fleet is answered like a member, by identifiers of its own.
         The second route keeps the value out of addresses, which others may log.
 
         Refusals: MEMBER_NOT_FOUND, which does not repeat the value.

@@ -52,7 +52,8 @@ class AccountServiceStub:
     Refusals: MEMBER_NOT_FOUND.
     """
     LookupMember: _grpc.UnaryUnaryMultiCallable[_account_pb2.LookupMemberRequest, _account_pb2.Member]
-    """Answers the member of the program who has an identifier; after a merge, the one merged into.
+    """Answers the member of the program who has an identifier; after a merge, the one merged into. A group
+    or a fleet is answered like a member, by identifiers of its own.
     The second route keeps the value out of addresses, which others may log.
 
     Refusals: MEMBER_NOT_FOUND, which does not repeat the value.
@@ -195,7 +196,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     Refusals: MEMBER_NOT_FOUND.
     """
     LookupMember: _aio.UnaryUnaryMultiCallable[_account_pb2.LookupMemberRequest, _account_pb2.Member]  # type: ignore[assignment]
-    """Answers the member of the program who has an identifier; after a merge, the one merged into.
+    """Answers the member of the program who has an identifier; after a merge, the one merged into. A group
+    or a fleet is answered like a member, by identifiers of its own.
     The second route keeps the value out of addresses, which others may log.
 
     Refusals: MEMBER_NOT_FOUND, which does not repeat the value.
@@ -353,7 +355,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_pb2.LookupMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.Member, _abc.Awaitable[_account_pb2.Member]]:
-        """Answers the member of the program who has an identifier; after a merge, the one merged into.
+        """Answers the member of the program who has an identifier; after a merge, the one merged into. A group
+        or a fleet is answered like a member, by identifiers of its own.
         The second route keeps the value out of addresses, which others may log.
 
         Refusals: MEMBER_NOT_FOUND, which does not repeat the value.
