@@ -11,7 +11,7 @@ from services.ledger.domain.config import POINTS_MAX
 from services.ledger.domain.counters import DAYS
 from services.ledger.domain.decide import opened
 from services.ledger.domain.fold import Fold, four
-from services.ledger.domain.moved_lots import give_marks
+from services.ledger.domain.moved_lots import NO_MARKS, all_marks, give_marks
 from services.ledger.domain.moves import (
     all_or_nothing,
     applied,
@@ -86,7 +86,12 @@ def _merge(pair: Pair, reason: str | None) -> None:
         draws = [(lot.sequence, lot.free) for lot in lots if lot.currency == currency and lot.free]
         if draws:
             give_away(old, Kind.MOVED_OUT, currency, draws, to)
-        marks = give_marks(old, lots, currency, to)
+        marks = {
+            lot.sequence: all_marks(lot)
+            for lot in lots
+            if lot.currency == currency and all_marks(lot) != NO_MARKS
+        }
+        give_marks(old, [(lot, marks.get(lot.sequence, NO_MARKS)) for lot in lots], to)
         receive(new, Kind.MOVED_IN, old, draws, by, marks=marks)
         move_debt(old, new, currency, to, by)
     _move_counters(pair, by)

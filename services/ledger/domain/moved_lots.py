@@ -7,7 +7,7 @@ to the account that another one is merged into, in an entry of its own on either
 points keeps it there where no points came along.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from services.ledger.domain.account import AccountKey, Entry, Kind, Lot
@@ -28,27 +28,31 @@ class Marks:
 NO_MARKS = Marks()
 
 
-def give_marks(
-    fold: Fold, lots: Iterable[Lot], currency: int, to: AccountKey
-) -> Mapping[int, Marks]:
-    """Enter that what is known of lots goes to another account; what that is, by lot."""
-    given: dict[int, Marks] = {}
-    for lot in lots:
-        marks = Marks(lot.claim, lot.covered, lot.repaid, lot.expired)
-        if lot.currency != currency or marks == NO_MARKS:
+def all_marks(lot: Lot) -> Marks:
+    """Everything that is known of a lot."""
+    return Marks(lot.claim, lot.covered, lot.repaid, lot.expired)
+
+
+def give_marks(fold: Fold, given: Iterable[tuple[Lot, Marks]], to: AccountKey) -> None:
+    """Enter that what is known of lots, or a part of it, goes to another account."""
+    for lot, marks in given:
+        if marks == NO_MARKS:
             continue
-        balance = fold.balance(currency)
-        entry = fold.entry(Kind.MOVED_OUT, balance, currency, four(balance))
+        balance = fold.balance(lot.currency)
+        entry = fold.entry(Kind.MOVED_OUT, balance, lot.currency, four(balance))
         entry.related, entry.counterpart = lot.sequence, to
         entry.unrecovered, entry.repaid = marks.claim or None, marks.repaid or None
         entry.expired = marks.expired or None
         entry.covers = ((lot.sequence, -marks.covered),) if marks.covered else ()
-        fold.amend(lot, claim=0, covered=0, repaid=0)
+        fold.amend(
+            lot,
+            claim=lot.claim - marks.claim,
+            covered=lot.covered - marks.covered,
+            repaid=lot.repaid - marks.repaid,
+        )
         if marks.expired:
             fold.gone(lot, -marks.expired)
         fold.seal(entry)
-        given[lot.sequence] = marks
-    return given
 
 
 def anew(fold: Fold, source: Lot, points: int) -> Lot:

@@ -37,7 +37,8 @@ class Peer:
     """The posting of another account that a posting names.
 
     `asked` is whether it is a command's own one, `knows_it` whether it names this one, too, and
-    `names_one` whether it names any. `addressee` is whose doing it was, where that is another
+    `names_one` whether it names any. `names_us` is whether it names another one of the same
+    instant, and its entries this account. `addressee` is whose doing it was, where that is another
     account: entries name that one.
     """
 
@@ -46,6 +47,7 @@ class Peer:
     asked: bool
     knows_it: bool
     names_one: bool
+    names_us: bool = False
     addressee: AccountKey | None = None
 
 
@@ -186,8 +188,8 @@ class PlaceVerifier:
     def _has_its_peer(self, posting: Posting, place: Place) -> bool:
         """Whether a posting names the one that it belongs together with.
 
-        Two name each other. Of more, those that nobody asked for name the command's own one, in
-        another program, or the side that their points came from.
+        Two name each other. Of more, those that nobody asked for name the command's own one, which
+        is in another program or names their account, or the side that their points came from.
         """
         peer = place.peer
         if peer is None:
@@ -198,7 +200,7 @@ class PlaceVerifier:
         if posting.request_id is not None:
             return False
         if peer.asked:
-            return peer.program != place.program
+            return peer.program != place.program or (named and peer.names_us)
         return named and peer.names_one
 
     def _compare_lot(self, lot: Lot, around: Surroundings) -> None:

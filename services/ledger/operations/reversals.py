@@ -1,20 +1,24 @@
 """What commands that name a posting are told of it before they are decided."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from chassis.database import ACQUIRE_TIMEOUT_S, Connection
 from kernel.ids import bucket_and_low
-from services.ledger.domain.account import AccountKey, Kind, Link, Lot, Posting
+from services.ledger.domain.account import AccountKey, Entry, Kind, Lot, Posting, State
 from services.ledger.domain.commands import Command
 from services.ledger.domain.decide import decide
 from services.ledger.domain.fold import Fold
-from services.ledger.domain.recall import reverse_brought
+from services.ledger.domain.recall import Root, pieces, reverse_recalled
 from services.ledger.domain.refusals import PostingNotFound
 from services.ledger.domain.reversals import SPENT
+from services.ledger.operations.addressing import Addressing
+from services.ledger.operations.claims import Outrun
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.plans import Parties, Party, Plan
-from services.ledger.store import history, rare
+from services.ledger.store import history, merges, rare
+from services.ledger.store.accounts import Key
 from services.ledger.store.history import StoredPosting
 
 
@@ -26,10 +30,15 @@ class FoundPosting:
     account_member: str
     lots: dict[int, Lot]
 
-    @property
-    def earned(self) -> bool:
-        """Whether it gave points."""
-        return any(entry.kind is Kind.EARNED for entry in self.stored.posting.entries)
+    def recall(self) -> "RecallPlan | None":
+        """How points that it gave are asked back; None where it gave none."""
+        account, entries = self.stored.account, self.stored.posting.entries
+        earned = tuple((*account, each.sequence) for each in entries if _earned(each))
+        return RecallPlan(earned) if earned else None
+
+
+def _earned(entry: Entry) -> bool:
+    return entry.kind is Kind.EARNED and entry.lot is not None
 
 
 def lots_named(posting: Posting) -> set[int]:
@@ -96,25 +105,46 @@ async def others_of(context: LedgerContext, found: FoundPosting) -> list[FoundPo
     return others
 
 
+@dataclass
 class RecallPlan(Plan):
-    """Reversing an earning of an account whose points may be in a group by now."""
+    """Reversing an earning of which other accounts may have points by now."""
+
+    roots: tuple[Root, ...]
+    _holders: set[Key] = field(default_factory=set)
+    _spent: dict[tuple[Key, Root], int] = field(default_factory=dict)
+
+    async def prepare(self, connection: Connection, _: Addressing) -> Collection[Key]:
+        """Whoever has points of it."""
+        self._holders = await merges.holders(connection, self.roots)
+        return self._holders
 
     async def load(self, connection: Connection, parties: Parties) -> None:
-        """Load the lots that the group has of it."""
-        for fold in parties.folds.values():
-            to = fold.account.link_to
-            if fold.account.link is Link.POOLED and to is not None:
-                lots = {to: [(*fold.account.key, lot) for lot in fold.account.lots]}
-                await rare.load_lots(connection, parties.loaded, [to], (), lots)
+        """Load the lots that they have of it, and what may still come back to those."""
+        if await merges.holders(connection, self.roots) - parties.folds.keys():
+            raise Outrun
+        origins = dict.fromkeys(self._holders, self.roots)
+        await rare.load_lots(connection, parties.loaded, [], (), origins)
+        self._spent = {}
+        for key in self._holders:
+            fold = parties.folds[key]
+            lots = {lot.sequence: root for root in self.roots for lot in pieces(fold, root)}
+            for lot, points in (await merges.spent_of(connection, key, sorted(lots))).items():
+                place = key, lots[lot]
+                self._spent[place] = self._spent.get(place, 0) + points
 
     def decide(
         self, command: Command, party: Party, parties: Parties
     ) -> list[tuple[Fold, Posting]]:
         """Settle, and reverse. Those of `decide`."""
-        account = party.fold.account
-        parties.settle(party.fold)
-        if account.link is not Link.POOLED or account.link_to is None:
-            return [(party.fold, decide(party.fold, command, party.addressed))]
-        group = parties.folds[account.link_to]
-        parties.settle(group)
-        return reverse_brought(party.fold, group, command, party.addressed)
+        own = party.fold
+        parties.settle(own)
+        keys = sorted(self._holders - {own.account.key})
+        # Whoever is frozen keeps everything.
+        others = [
+            parties.folds[key] for key in keys if parties.folds[key].account.state is State.OPEN
+        ]
+        if not others:
+            return [(own, decide(own, command, party.addressed))]
+        for other in others:
+            parties.settle(other)
+        return reverse_recalled(own, others, command, party.addressed, self._spent)

@@ -14,7 +14,6 @@ from services.ledger.operations.outcomes import Item
 from services.ledger.operations.post import apply, post
 from services.ledger.operations.reversals import (
     FoundPosting,
-    RecallPlan,
     entries_given,
     find_posting,
     others_of,
@@ -50,7 +49,6 @@ class ReversalServicer:
         )
         others = [] if request.parts else await others_of(self._ledger, found)
         plan = _plan(request, others) if others else None
-        recall = RecallPlan() if found.earned else None
         item = Item(
             command=command,
             key=found.stored.account,
@@ -58,7 +56,7 @@ class ReversalServicer:
             stay=True,
             of=posting.addressee,
             whose=found.account_member,
-            plan=plan or recall,
+            plan=plan or found.recall(),
             also=() if plan is None else plan.keys(),
         )
         written = await apply(

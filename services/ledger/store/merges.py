@@ -60,6 +60,28 @@ JOIN lot l ON l.bucket = k.bucket AND l.account = k.account AND NOT l.open
     AND l.claim + l.covered + l.repaid + l.expired > 0
 """
 
+# Accounts that have points of lots of other ones; 1 is Link.MERGED.
+_HOLDERS = """
+SELECT DISTINCT a.bucket, a.id
+FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (bucket, account, sequence)
+JOIN lot l ON l.origin_bucket = k.bucket AND l.origin_account = k.account
+    AND l.origin_sequence = k.sequence
+JOIN account a ON a.bucket = l.bucket AND a.id = l.account AND a.link IS DISTINCT FROM 1
+"""
+
+# Redemptions that drew from lots (kinds REDEEMED and CAPTURED), and how much of each came back.
+_SPENT = """
+SELECT e.draw_lots, e.draw_points, coalesce(r.reversed, 0)
+FROM entry e
+LEFT JOIN reversal r ON r.bucket = e.bucket AND r.account = e.account AND r.entry = e.sequence
+WHERE e.bucket = $1 AND e.account = $2 AND e.sequence > $4 AND e.kind IN (3, 10)
+    AND e.draw_lots && $3::bigint[]
+"""
+
+_HELD = """
+SELECT sequence, held FROM lot WHERE bucket = $1 AND account = $2 AND sequence = ANY($3::bigint[])
+"""
+
 _IDENTIFIERS = """
 UPDATE identifier SET bucket = $3, person = $4 WHERE bucket = $1 AND person = $2
 """
@@ -126,6 +148,28 @@ async def load_marked_lots(
     columns = [bucket for bucket, _ in keys], [account for _, account in keys]
     for row in await connection.fetch(_MARKED_LOTS, *columns):
         accounts[row[0], row[1]].account.lots[row[2]] = rare.whole_lot_of(row)
+
+
+async def holders(connection: Connection, roots: Sequence[tuple[int, int, int]]) -> set[Key]:
+    """The accounts that have, or had, points of lots of other accounts."""
+    columns = [list(column) for column in zip(*roots, strict=True)]
+    return {(row[0], row[1]) for row in await connection.fetch(_HOLDERS, *columns)}
+
+
+async def spent_of(connection: Connection, key: Key, lots: Sequence[int]) -> dict[int, int]:
+    """How many points may still come back to lots: what holds and redemptions drew from them."""
+    if not lots:
+        return {}
+    spent = {row[0]: row[1] for row in await connection.fetch(_HELD, *key, lots)}
+    for drawn, points, returned in await connection.fetch(_SPENT, *key, lots, lots[0]):
+        left = sum(points) - returned
+        # The last drawn comes back first.
+        for lot, part in zip(drawn, points, strict=True):
+            still = min(part, left)
+            left -= still
+            if lot in spent:
+                spent[lot] += still
+    return spent
 
 
 async def redirect(connection: Connection, person: Person, into: Person) -> None:

@@ -98,10 +98,21 @@ _NOTED = """EXISTS (
     WHERE r.posting_bucket = p.bucket AND r.posting_sequence = p.sequence
 )"""
 
+# Of several accounts' postings one names only the first one; its entries name all accounts.
+_NAMES_US = """q.request_id IS NOT NULL AND q.peer_sequence IS NOT NULL
+    AND (q.peer_bucket, q.peer_sequence) <> (p.bucket, p.sequence)
+    AND q.record_time = p.record_time AND EXISTS (
+        SELECT FROM entry n
+        WHERE n.bucket = q.bucket AND n.account = q.account
+            AND n.sequence BETWEEN q.first_entry AND q.first_entry + q.entry_count - 1
+            AND (n.counterpart_bucket, n.counterpart_account) = (p.bucket, p.account)
+    )"""
+
 _LINES = f"""
 SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS},
     q.account, q.program, q.request_id IS NOT NULL, q.peer_bucket AS back_bucket,
     q.peer_sequence AS back_sequence, q.addressee_bucket AS of_bucket, q.addressee AS of_account,
+    {_NAMES_US},
     CASE WHEN p.addressee IS NULL OR p.request_id IS NULL THEN true ELSE {_NOTED} END
 """
 
@@ -239,9 +250,9 @@ def _line(row: asyncpg.Record) -> Line:
     _together(row, "addressee_bucket", "addressee")
     _together(row, "peer_bucket", "peer_sequence")
     entry = history.entry_of(row)
-    *of_posting, peer_account, of_program, asked, back_bucket, back, of_bucket, of, noted = tuple(
-        row
-    )[history.ENTRY_WIDTH :]
+    rest = tuple(row)[history.ENTRY_WIDTH :]
+    *of_posting, peer_account, of_program, asked, back_bucket, back, of_bucket, of = rest[:-2]
+    names_us, noted = rest[-2:]
     if of_posting[0] is None:
         return Line(entry, None, None)
     bucket, sequence, account, program = of_posting[:4]
@@ -255,6 +266,7 @@ def _line(row: asyncpg.Record) -> Line:
             asked,
             knows_it=(back_bucket, back) == (bucket, sequence),
             names_one=back is not None,
+            names_us=bool(names_us),
             addressee=None if of is None else (of_bucket, of),
         )
     return Line(entry, posting, Place((bucket, account), program, first, count, peer, noted))
