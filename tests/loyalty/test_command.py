@@ -25,6 +25,7 @@ from loyalty.ledger.v1.resources_pb2 import Account, Amounts, Balance, Entry
 from services.ledger.domain.checkpoints import NONE, PURPOSE, Checkpoint, signed_line
 
 ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-c", "from loyalty.command import main; main()")
 FINDING = ledger_pb2.Finding(row="balance points", field="available", expected="70", stored="75")
 
 
@@ -122,20 +123,25 @@ def suite() -> Iterator[Suite]:
     server.stop(None).wait(5)
 
 
-def loyalty(suite: Suite, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with the suite's addresses and an API key."""
+def environment(suite: Suite, **environ: str) -> dict[str, str]:
+    """The suite's addresses and an API key."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOYALTY_")}
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT / "libs"),
+        "LOYALTY_API_KEY": "the-key",
+        "LOYALTY_GATEWAY_PORT": str(suite.port),
+        "LOYALTY_LEDGER_PORT": str(suite.port),
+        "COLUMNS": "100",
+        **environ,
+    }
+
+
+def loyalty(suite: Suite, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
     return subprocess.run(
-        [sys.executable, "-c", "from loyalty.command import main; main()", *arguments],
-        env={
-            **kept,
-            "PYTHONPATH": str(ROOT / "libs"),
-            "LOYALTY_API_KEY": "the-key",
-            "LOYALTY_GATEWAY_PORT": str(suite.port),
-            "LOYALTY_LEDGER_PORT": str(suite.port),
-            "COLUMNS": "100",
-            **environ,
-        },
+        [*COMMAND, *arguments],
+        env=environment(suite, **environ),
         capture_output=True,
         text=True,
         timeout=60,
@@ -219,6 +225,23 @@ def test_an_interrupted_verification_says_where_it_goes_on(suite: Suite) -> None
     assert (stopped.returncode, done.returncode) == (4, 0)
     assert f"accounts {2500 - before:,}" in done.stdout
     assert sorted(suite.verified) == sorted(f"m-{i}" for i in range(2500))
+
+
+def test_a_reader_that_left_ends_the_command_quietly(suite: Suite) -> None:
+    """As in `loyalty verify … | head`: 1 would say that the ledger disagrees with itself."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, "verify", "sample"],
+        env=environment(suite),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def checkpoint_files(folder: Path) -> tuple[Path, Path]:

@@ -172,6 +172,10 @@ def test_an_id_given_twice_is_a_bad_row(tmp_path: Path) -> None:
 UNREADABLE: dict[str, tuple[str | bytes, str]] = {
     "nothing": ("", "line 1: the names of the columns are missing"),
     "a column that is not there": ("who,day\n", "no column 'paid' for amount, but who, day"),
+    "a wrong one of a million columns": (
+        ",".join(f"c{n}" for n in range(10**6)),
+        r"no column 'who' for member, but c0, c1.*, c19, …$",
+    ),
     "a column that is there twice": ("who,day,paid,paid\n", "2 columns 'paid'"),
     "another encoding": (b"who,day,paid\n\nJos\xe9,1997-01-02,1\n", "line 3: this is not UTF-8"),
 }

@@ -115,3 +115,37 @@ def test_a_file_that_cannot_be_meant_is_refused_whole(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         read(tmp_path / "members.csv", text, mapped)
+
+
+@pytest.mark.parametrize(
+    "text, column",
+    [
+        ('{"member": "a"', ""),
+        ("[" * 100_000, ""),
+        ('{"member": "a", "x": ' + "1" * 5_000 + "}", ""),
+        ("[]", ""),
+        ('{"member": null}', "member"),
+        ('{"member": true}', "member"),
+        ('{"member": ["a"]}', "member"),
+        ('{"member": "a", "identifiers": [{"kind": "card", "value": null}]}', "identifiers"),
+        ('{"member": "a", "identifiers": [{"kind": "card", "value": "\\ud800"}]}', "identifiers"),
+        ('{"member": "a", "identifiers": "card"}', "identifiers"),
+        ('{"member": "a", "balances": [{"points": true}]}', "points"),
+    ],
+)
+def test_what_json_can_say_and_a_member_cannot_be_is_a_bad_row(
+    tmp_path: Path, text: str, column: str
+) -> None:
+    bad, good = read(tmp_path / "members.jsonl", f'{text}\n{{"member": 5}}\n')
+
+    assert isinstance(bad, BadRow)
+    assert (bad.line, bad.column) == (1, column)
+    assert good == NumberedMember(2, MemberImport(number=2, member="5"))
+
+
+def test_another_encoding_is_said_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "members.csv"
+    path.write_bytes(b"member\nann\nJos\xe9\n")
+
+    with pytest.raises(ValueError, match="line 3: this is not UTF-8"):
+        list(MemberFile(path, ROME, {}).rows())

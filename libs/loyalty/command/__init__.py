@@ -2,7 +2,8 @@
 
 Credentials come from LOYALTY_TOKEN, LOYALTY_API_KEY or `$LOYALTY_HOME/admin.key`, addresses from
 LOYALTY_<SERVICE>_ADDRESS or LOYALTY_<SERVICE>_PORT. Exit codes: 0 done, 1 the ledger disagrees with
-itself, 2 wrong usage, 3 refused, 4 a service could not be reached.
+itself, 2 wrong usage, 3 refused, 4 a service could not be reached; 130 and 141 as the shell has
+them, where Ctrl-C or a reader that left, such as `head`, ended it.
 """
 
 import sys

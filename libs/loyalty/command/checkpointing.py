@@ -1,6 +1,7 @@
 """`loyalty checkpoint`: the ledger signs how far its history goes, and a copy is kept elsewhere."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 
 from loyalty.calls import LoyaltyRefusal
 from loyalty.command.clients import client_here
-from loyalty.command.output import err, moment, out
+from loyalty.command.output import complain, moment, out
 from loyalty.ledger.v1.proof_pb2 import (
     CreateCheckpointRequest,
     GetCheckpointRequest,
@@ -43,14 +44,19 @@ def checkpoint(
             highlight=False,
         )
         if copy is not None and not _add(proof, copy):
-            said = f"{copy} is no copy of the ledger's file: one of them was changed"
-            err.print(said, style="red", soft_wrap=True, highlight=False)
+            complain(f"{copy} is no copy of the ledger's file: one of them was changed")
             raise typer.Exit(NOT_A_COPY)
 
 
 def _add(proof: ProofServiceStub, copy: Path) -> bool:
     """Append the lines that a copy has not; False where its last line is not the ledger's."""
-    lines = copy.read_text().splitlines() if copy.exists() else []
+    whole, newline, torn = (copy.read_text() if copy.exists() else "").rpartition("\n")
+    lines = (whole + newline).splitlines()
+    if torn:
+        # The end of a copying that was cut short is copied again.
+        if not _line(proof, len(lines) + 1).startswith(torn):
+            return False
+        os.truncate(copy, len((whole + newline).encode()))
     last = lines[-1] if lines else ""
     if lines and _line(proof, len(lines)) != last:
         return False

@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from loyalty.calls import LoyaltyRefusal
 from loyalty.client import AsyncClient
-from loyalty.command.output import err
+from loyalty.command.output import complain, err
 from loyalty.command.progress import shown_progress
 from loyalty.command.progress_file import ProgressFile, Totals
-from loyalty.command.sending import Patience
+from loyalty.command.sending import PASSING, Patience
 from loyalty.command.times import zone_of
 from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest, Program
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
@@ -42,10 +43,8 @@ def may_go_on(bad: int, good: int, *, skip_bad: bool) -> bool:
     """Whether a file is imported though rows are bad; says so where it is not."""
     if skip_bad or not bad:
         return True
-    err.print(
-        f"nothing was sent: bad rows {bad:,}, good rows {good:,}; --skip-bad imports the good ones",
-        style="red",
-        soft_wrap=True,
+    complain(
+        f"nothing was sent: bad rows {bad:,}, good rows {good:,}; --skip-bad imports the good ones"
     )
     return False
 
@@ -78,7 +77,9 @@ async def send_file(
 
         try:
             await send(Patience(patience_seconds, progress.say), acknowledged)
-        except BaseException:
-            progress.say(f"stopped after row {totals.rows:,} of {rows:,}: the same command goes on")
+        except BaseException as error:
+            wrong = isinstance(error, LoyaltyRefusal) and error.code not in PASSING
+            then = "" if wrong else ": the same command goes on"
+            progress.say(f"stopped after row {totals.rows:,} of {rows:,}{then}")
             raise
     kept.forget()

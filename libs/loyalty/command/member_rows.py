@@ -39,6 +39,8 @@ _MEMBER = re.compile(r"[!-.0-~]{1,128}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NUMBER = re.compile(r"[0-9]{1,16}")
+# Half of a character: JSON can name one, UTF-8 has none.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CHUNK = 1 << 20
 
 
@@ -89,7 +91,17 @@ class MemberFile:
         except OSError as error:
             raise ValueError(f"{self.path} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise ValueError(f"{self.path} is not UTF-8") from None
+            raise ValueError(f"{self.path}, line {self._unreadable()}: this is not UTF-8") from None
+
+    def _unreadable(self) -> int:
+        """The first line that is not UTF-8."""
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    return number
+        return 0
 
     def _of_csv(self, file: Any) -> Iterator[NumberedMember | BadRow]:
         reader = csv.reader(file, strict=True)
@@ -183,7 +195,11 @@ class MemberFile:
     def _nested(self, text: str) -> MemberImport:
         try:
             given = json.loads(text)
-        except ValueError as error:
+        except json.JSONDecodeError as error:
+            why = f"this is not JSON: {error.msg}, character {error.pos + 1}"
+            raise _BadFieldError("", why) from None
+        except (ValueError, RecursionError) as error:
+            # A number of thousands of digits, or brackets in brackets in brackets.
             raise _BadFieldError("", f"this is not JSON: {error}") from None
         if not isinstance(given, dict):
             raise _BadFieldError("", "this is no object")
@@ -196,8 +212,8 @@ class MemberFile:
         )
         self._time(given, "enrol_time", message.enrol_time)
         for one in _list(given, "identifiers", IDENTIFIERS_MAX):
-            value = str(one.get("value", ""))
-            if not 1 <= len(value) <= 200 or "\0" in value:
+            value = _text(one, "value")
+            if not 1 <= len(value) <= 200 or "\0" in value or _SURROGATE.search(value):
                 raise _BadFieldError("identifiers", "a value has 1 to 200 characters")
             kind = _matching(one, "kind", _KIND, "a kind such as card or email_hash")
             message.identifiers.add(kind=kind, value=value)
@@ -245,10 +261,19 @@ def parse_members_map(text: str) -> dict[str, str]:
 
 
 def _matching(given: Mapping[str, Any], name: str, pattern: re.Pattern[str], meant: str) -> str:
-    text = str(given.get(name, ""))
+    text = _text(given, name)
     if not pattern.fullmatch(text):
         raise _BadFieldError(name, f"{text!r} is not {meant}" if text else f"empty, not {meant}")
     return text
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _BadFieldError(name, "is no text")
+    return str(value)
 
 
 def _number(given: Mapping[str, Any], name: str, most: int) -> int:

@@ -7,7 +7,7 @@ from google.protobuf.json_format import MessageToJson
 from rich.table import Table
 
 from loyalty.command.clients import client_here
-from loyalty.command.output import moment, out
+from loyalty.command.output import moment, out, write
 from loyalty.ledger.v1.ledger_pb2 import (
     GetAccountRequest,
     ListEntriesRequest,
@@ -36,7 +36,7 @@ def show(
         ledger = client.stub(LedgerServiceStub)
         account = ledger.GetAccount(GetAccountRequest(program=program, member=member))
         if json:
-            out.file.write(f"{MessageToJson(account)}\n")
+            write(f"{MessageToJson(account)}\n")
             return
         soon = ledger.ListExpirations(
             ListExpirationsRequest(program=program, member=member, page_size=5)

@@ -1,8 +1,10 @@
 """How the command speaks: tables and answers to stdout, everything else to stderr."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,10 +16,21 @@ from loyalty.command.sending import PASSING
 WRONG = 2
 REFUSED = 3
 UNREACHABLE = 4
+# As the shell says it of whom SIGPIPE ended.
+NOBODY_READS = 141
 SHOWN = 20
 
-out = Console()
-err = Console(stderr=True)
+
+class _Speaker(Console):
+    """A console whose reader may leave."""
+
+    def on_broken_pipe(self) -> None:
+        """End the command."""
+        nobody_reads()
+
+
+out = _Speaker()
+err = _Speaker(stderr=True)
 
 
 class FirstLines:
@@ -44,6 +57,28 @@ def print_report(lines: Iterable[tuple[str, str]]) -> None:
         out.print(f"{name:<28}{value:>14}", markup=False, highlight=False)
 
 
+def nobody_reads() -> NoReturn:
+    """End quietly: whoever read the output, such as `head`, has enough."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    sys.exit(NOBODY_READS)
+
+
+def write(text: str) -> None:
+    """Write to stdout what others read, as it is."""
+    try:
+        out.file.write(text)
+        out.file.flush()
+    except BrokenPipeError:
+        nobody_reads()
+
+
+def complain(text: str) -> None:
+    """Say in a line what went wrong."""
+    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def say_failures() -> Iterator[None]:
     """Say refusals and failures in a line, and exit with their code."""
@@ -52,20 +87,23 @@ def say_failures() -> Iterator[None]:
     except LoyaltyRefusal as refusal:
         if refusal.code in PASSING:
             # Nothing of what was asked is refused: a service says that it cannot just now.
-            err.print(str(refusal), style="red", markup=False)
+            complain(str(refusal))
             sys.exit(UNREACHABLE)
-        err.print(f"refused: {refusal}", style="red", markup=False)
+        complain(f"refused: {refusal}")
         for field, description in refusal.violations:
-            err.print(f"  {field}: {description}", markup=False)
+            err.print(f"  {field}: {description}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(REFUSED)
     except grpc.RpcError as error:
         code = getattr(error, "code", lambda: None)()
         details = getattr(error, "details", lambda: "")()
         name = code.name if isinstance(code, grpc.StatusCode) else "failed"
-        err.print(f"{name}: {details}", style="red", markup=False)
+        complain(f"{name}: {details}")
         sys.exit(UNREACHABLE)
     except ValueError as error:
-        err.print(str(error), style="red", markup=False)
+        complain(str(error))
+        sys.exit(WRONG)
+    except OSError as error:
+        complain(f"{error.filename or 'the output'}: {error.strerror or error}")
         sys.exit(WRONG)
 
 

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from loyalty.command.output import SHOWN
 from loyalty.command.times import instant_and_day
 from loyalty.common.v1.money_pb2 import Money
 from loyalty.rules.v1.events_pb2 import Event
@@ -153,8 +154,9 @@ def _header(path: Path, lines: _Lines, meaning: Meaning) -> list[str]:
             raise ValueError(f"{path}, line 1: there are {count} columns {name!r}")
     for name, column in meaning.columns.items():
         if column not in header:
+            there = ", ".join(header[:SHOWN]) + (", …" if len(header) > SHOWN else "")
             raise ValueError(
-                f"{path}, line 1: there is no column {column!r} for {name}, but {', '.join(header)}"
+                f"{path}, line 1: there is no column {column!r} for {name}, but {there}"
             )
     return header
 

@@ -11,6 +11,8 @@ from typing import IO, Any, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from loyalty.command.output import nobody_reads
+
 
 class Format(StrEnum):
     """How rows are written.
@@ -33,17 +35,27 @@ class Rows(Protocol):
 def written_rows(output: Path | None, kind: Format, columns: Sequence[str]) -> Iterator[Rows]:
     """Where rows are written while the context lasts; `output` None is stdout.
 
-    A file has its name only when it is complete: until then it is called `….part`.
+    A file has its name only when it is complete: until then it is called `….part`. A pipe, a device
+    or a link is written to as it is.
     """
     if output is None:
-        yield _rows(sys.stdout, kind, columns)
-        sys.stdout.flush()
+        try:
+            rows = _rows(sys.stdout, kind, columns)
+            yield rows
+            rows.end()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            nobody_reads()
         return
-    part = output.with_name(f"{output.name}.part")
+    whole = not output.is_symlink() and (output.is_file() or not output.exists())
+    part = output.with_name(f"{output.name}.part") if whole else output
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
-            yield _rows(file, kind, columns)
-        part.replace(output)
+            rows = _rows(file, kind, columns)
+            yield rows
+            rows.end()
+        if whole:
+            part.replace(output)
     except OSError as error:
         raise ValueError(f"{output} cannot be written: {error.strerror}") from None
 
@@ -53,17 +65,27 @@ def time_text(stamp: Timestamp) -> str:
     return stamp.ToJsonString() if stamp.seconds or stamp.nanos else ""
 
 
-def _rows(file: IO[str], kind: Format, columns: Sequence[str]) -> Rows:
+def _rows(file: IO[str], kind: Format, columns: Sequence[str]) -> "_Csv | _JsonLines":
     return _Csv(file, columns) if kind is Format.CSV else _JsonLines(file, columns)
 
 
 class _Csv:
     def __init__(self, file: IO[str], columns: Sequence[str]) -> None:
         self._writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        self._writer.writeheader()
+        self._begun = False
 
     def write(self, row: Mapping[str, Any]) -> None:
+        self._begin()
         self._writer.writerow({name: _cell(value) for name, value in row.items()})
+
+    def end(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        # Whoever is refused gets nothing, not an empty table.
+        if not self._begun:
+            self._begun = True
+            self._writer.writeheader()
 
 
 class _JsonLines:
@@ -74,6 +96,9 @@ class _JsonLines:
     def write(self, row: Mapping[str, Any]) -> None:
         given = {name: row[name] for name in self._columns if row.get(name) not in {None, ""}}
         self._file.write(json.dumps(given, ensure_ascii=False) + "\n")
+
+    def end(self) -> None:
+        """Lines need no end."""
 
 
 def _cell(value: Any) -> Any:

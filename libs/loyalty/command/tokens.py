@@ -7,7 +7,7 @@ import typer
 
 from loyalty.calls import Token, credential_of
 from loyalty.command.clients import client_here
-from loyalty.command.output import out
+from loyalty.command.output import write
 from loyalty.gateway.v1.credential_pb2 import IssueTokenRequest
 from loyalty.gateway.v1.credential_pb2_grpc import CredentialServiceStub
 
@@ -31,4 +31,4 @@ def token(
     # The gateway takes the key itself here: the token to print is the first one that is needed.
     with client_here(Token(secret)) as client:
         answer = client.stub(CredentialServiceStub).IssueToken(request)
-    out.file.write(f"{answer.token}\n")
+    write(f"{answer.token}\n")

@@ -16,7 +16,7 @@ from rich.progress import TimeElapsedColumn as Elapsed
 
 from loyalty.command.clients import async_client_here
 from loyalty.command.history_check import Checked, check_history
-from loyalty.command.output import err, out
+from loyalty.command.output import complain, err, out
 from loyalty.command.sending import side_by_side
 from loyalty.ledger.v1.proof_pb2 import VerifyProgramRequest, VerifyProgramResponse
 from loyalty.ledger.v1.proof_pb2_grpc import ProofServiceStub
@@ -101,9 +101,9 @@ def verify(
         raise
     _print([*outcome.lines, *checked.lines])
     if outcome.wrong:
-        err.print(f"{outcome.wrong:,} of {outcome.members:,} accounts disagree", style="red")
+        complain(f"{outcome.wrong:,} of {outcome.members:,} accounts disagree")
     if checked.wrong:
-        err.print("the history is not the one that was signed", style="red")
+        complain("the history is not the one that was signed")
     if outcome.wrong or checked.wrong:
         raise typer.Exit(DISAGREES)
     out.print(f"everything agrees: accounts {outcome.members:,}, entries {outcome.entries:,}")
@@ -226,4 +226,4 @@ def _progress() -> Progress:
         MofNCompleteColumn(),
         Elapsed(),
     )
-    return Progress(*columns, console=err, transient=True)
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
