@@ -13,6 +13,8 @@ from tests.ledger.parties_kit import Entry, Party, Redemption, freeze, strategy
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 FIRST, SHARED, OFF = Redemption.FIRST_TO_EXPIRE, Redemption.PROPORTIONAL, Redemption.OFF
 
 

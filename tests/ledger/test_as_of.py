@@ -13,6 +13,8 @@ from tests.ledger.points_kit import START, Points, moment
 from tests.ledger.programs_kit import LedgerUnderTest, ledger_under_test, refusal
 from tests.properties.effort import LONG, SEED
 
+pytestmark = pytest.mark.shared_ledger
+
 STEPS = 1_500 if LONG else 120
 Do = Callable[[Points], Awaitable[Any]]
 
@@ -213,6 +215,7 @@ async def test_nobody_was_a_member_before_enrolling_and_the_future_is_now(
     assert list(both.missing) == ["bob"]
 
 
+@pytest.mark.own_ledger
 async def test_asking_for_the_past_writes_nothing(ledger: LedgerUnderTest) -> None:
     points = await Points(ledger).begin(**settings())
     await points.earn(10, expiry="days")

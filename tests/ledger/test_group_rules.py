@@ -6,6 +6,8 @@ from loyalty.ledger.v1 import account_pb2, group_pb2, ledger_pb2
 from tests.ledger.parties_kit import ON, Account, Party, Rules, family, freeze
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 
 async def test_a_role_permits(ledger: LedgerUnderTest) -> None:
     ada, bob, group = await family(ledger)

@@ -1,9 +1,13 @@
 """Groups and fleets over a real ledger: whose points are whose, and who may do what."""
 
+import pytest
+
 from loyalty.ledger.v1 import ledger_pb2, program_pb2
 from tests.ledger.parties_kit import ON, Account, Entry, Party, Rules, contributed, family
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
+
+pytestmark = pytest.mark.shared_ledger
 
 
 async def test_what_members_earn_is_the_groups(ledger: LedgerUnderTest) -> None:

@@ -12,6 +12,8 @@ from testkit.keys import metadata, token
 from tests.ledger.points_kit import KIND, START, Points, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 STATE = resources_pb2.Hold.State
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 
@@ -236,6 +238,7 @@ async def test_a_closed_hold_says_how_it_was_closed(ledger: LedgerUnderTest) -> 
     await points.check()
 
 
+@pytest.mark.own_ledger
 async def test_holds_of_another_organization_are_nowhere(ledger: LedgerUnderTest) -> None:
     points = await Points(ledger).begin()
     await points.earn(100)

@@ -10,6 +10,8 @@ from testkit.keys import metadata, token
 from testkit.postgres import TestDatabase
 from tests.ledger.programs_kit import LedgerUnderTest, ledger_under_test, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 PHONE = "+39 06 6982"
 
 
@@ -72,6 +74,7 @@ async def test_a_member_is_found_by_each_identifier_and_by_no_other(
         assert value not in str(refused)
 
 
+@pytest.mark.own_ledger
 async def test_no_identifier_stands_in_clear_in_any_table(ledger: LedgerUnderTest) -> None:
     await ledger.create_program("p1")
     secret = "secret-4711-0815"
@@ -126,6 +129,7 @@ async def test_identifiers_belong_to_the_person_in_all_programs(ledger: LedgerUn
     assert list((await lookup(ledger)).identifier_kinds) == ["phone"]
 
 
+@pytest.mark.own_ledger
 async def test_another_organization_has_its_own_owner_of_the_same_identifier(
     ledger: LedgerUnderTest,
 ) -> None:
@@ -159,6 +163,7 @@ async def test_an_enrolment_is_replayed_with_its_identifiers_and_refused_with_ot
     )
 
 
+@pytest.mark.own_ledger
 async def test_a_refused_enrolment_claims_nothing(ledger: LedgerUnderTest) -> None:
     await ledger.create_program("p1")
     await enrol(ledger, "ada")

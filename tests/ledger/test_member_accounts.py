@@ -1,8 +1,12 @@
 """What a member has in all programs of the organization."""
 
+import pytest
+
 from loyalty.ledger.v1 import ledger_pb2
 from tests.ledger.points_kit import Points
 from tests.ledger.programs_kit import LedgerUnderTest
+
+pytestmark = pytest.mark.shared_ledger
 
 
 async def accounts_of(

@@ -3,10 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2
 from tests.ledger.parties_kit import Entry, Party, freeze, strategy, transfers
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
+
+pytestmark = pytest.mark.shared_ledger
 
 GENERAL = program_pb2.GeneralSettings(auto_enrol=True)
 

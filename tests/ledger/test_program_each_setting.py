@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import pytest
 from google.protobuf import json_format
 
 from loyalty.ledger.v1 import program_pb2
 from services.ledger.domain.program_settings import PATHS
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
+
+pytestmark = pytest.mark.shared_ledger
 
 Settings = program_pb2.ProgramSettings
 YEAR = {"strategy": "year", "kind": "FIXED", "months": 12, "roundTo": "MONTH"}

@@ -9,6 +9,8 @@ from google.protobuf import json_format
 from loyalty.ledger.v1 import ledger_pb2, program_pb2
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 Settings = program_pb2.ProgramSettings
 General = program_pb2.GeneralSettings
 Points = program_pb2.PointsSettings
@@ -47,6 +49,7 @@ def told(changes: Any) -> dict[str, tuple[Any, Any]]:
     }
 
 
+@pytest.mark.own_ledger
 async def test_the_history_says_who_changed_what_from_what_newest_first(
     ledger: LedgerUnderTest,
 ) -> None:

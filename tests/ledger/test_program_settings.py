@@ -14,6 +14,8 @@ from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
 from services.ledger.store import save
 from tests.ledger.programs_kit import LedgerUnderTest, at, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 Settings = program_pb2.ProgramSettings
 General = program_pb2.GeneralSettings
 Points = program_pb2.PointsSettings
@@ -274,6 +276,7 @@ async def test_of_many_updates_with_one_etag_one_is_applied(ledger: LedgerUnderT
     assert (await current(ledger)) == unchanged(applied[0])
 
 
+@pytest.mark.own_ledger
 async def test_validate_only_answers_as_if_and_writes_nothing(ledger: LedgerUnderTest) -> None:
     await ledger.create_program("p1")
 
@@ -298,6 +301,7 @@ async def test_what_equals_the_settings_in_force_is_no_revision(ledger: LedgerUn
     assert found.revision == 1
 
 
+@pytest.mark.own_ledger
 async def test_the_first_posting_fixes_the_time_zone_and_nothing_else(
     ledger: LedgerUnderTest,
 ) -> None:
@@ -344,6 +348,7 @@ async def test_a_strategy_that_a_currency_names_cannot_be_removed(ledger: Ledger
     assert list(changed.points.expiry) == [YEAR]
 
 
+@pytest.mark.own_ledger
 async def test_no_posting_is_decided_in_a_time_zone_that_is_changed_meanwhile(
     ledger: LedgerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,10 @@ from testkit.keys import metadata, token
 from testkit.postgres import TestDatabase
 from tests.ledger.programs_kit import LedgerUnderTest, at, ledger_under_test, refusal
 
+pytestmark = pytest.mark.shared_ledger
 
+
+@pytest.mark.own_ledger
 async def test_an_organization_is_registered_once_and_answered_again_for_an_equal_request(
     ledger: LedgerUnderTest,
 ) -> None:
@@ -33,6 +36,7 @@ async def test_an_organization_is_registered_once_and_answered_again_for_an_equa
     )
 
 
+@pytest.mark.own_ledger
 async def test_only_a_platform_operator_registers_organizations(ledger: LedgerUnderTest) -> None:
     request = program_pb2.CreateOrganizationRequest(organization="other")
     credential = metadata(token(scopes=["programs:write", "programs:read"]))
@@ -42,6 +46,7 @@ async def test_only_a_platform_operator_registers_organizations(ledger: LedgerUn
     assert (refused.reason, refused.metadata["scope"]) == ("SCOPE_MISSING", "platform")
 
 
+@pytest.mark.own_ledger
 async def test_an_organization_that_is_not_registered_has_nothing(ledger: LedgerUnderTest) -> None:
     credential = metadata(token(organization="nobody"))
     calls = {
@@ -62,6 +67,7 @@ async def test_an_organization_that_is_not_registered_has_nothing(ledger: Ledger
     assert set(reasons.values()) == {"ORGANIZATION_NOT_FOUND"}, reasons
 
 
+@pytest.mark.own_ledger
 async def test_an_organization_is_changed_by_mask_and_etag(ledger: LedgerUnderTest) -> None:
     before = await ledger.programs.GetOrganization(program_pb2.GetOrganizationRequest())
     off = program_pb2.UpdateOrganizationRequest(
@@ -136,6 +142,7 @@ async def test_creating_again_is_answered_if_everything_given_is_equal(
     assert reasons == ["PROGRAM_EXISTS"] * len(differences)
 
 
+@pytest.mark.own_ledger
 async def test_many_equal_creations_at_once_make_one_program(ledger: LedgerUnderTest) -> None:
     created = await asyncio.gather(*[ledger.create_program("p1") for _ in range(8)])
 
@@ -189,6 +196,7 @@ async def test_a_sandbox_without_a_start_time_starts_now_and_stands_still(
     assert created.now == created.create_time == later.now
 
 
+@pytest.mark.own_ledger
 async def test_no_program_is_seen_by_another_organization(ledger: LedgerUnderTest) -> None:
     await ledger.create_organization("rival")
     await ledger.create_program("p1", sandbox=True)
@@ -243,6 +251,7 @@ async def test_programs_are_listed_by_id_whatever_the_page_size(
     assert found == sorted(names)
 
 
+@pytest.mark.own_ledger
 async def test_a_page_token_of_another_organization_is_refused(ledger: LedgerUnderTest) -> None:
     await ledger.create_organization("rival")
     await ledger.create_program("a")

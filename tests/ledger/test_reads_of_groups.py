@@ -3,11 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from loyalty.ledger.v1 import account_pb2, ledger_pb2, resources_pb2
 from tests.ledger.parties_kit import Party, Rules, family
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 from tests.ledger.test_identifiers import identifier
+
+pytestmark = pytest.mark.shared_ledger
 
 KIND = resources_pb2.Entry.Kind
 

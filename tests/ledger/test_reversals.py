@@ -11,6 +11,8 @@ from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2, resources_pb
 from tests.ledger.points_kit import CAUSE, KIND, START, Points, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 NOWHERE = "01890000-0000-7000-8000-000000000000"
 DEBT = {"returns": {"policy": "ALLOW_DEBT"}}
 TEN = {"points": {"expiry": [{"strategy": "ten", "kind": "FIXED", "days": 10}]}}
@@ -347,6 +349,7 @@ async def test_notice_is_given_by_the_job_of_a_sandbox(ledger: LedgerUnderTest) 
     assert await points.check() == (0, 0, 0, 0)
 
 
+@pytest.mark.own_ledger
 async def test_notice_that_is_turned_on_later_is_given_of_what_was_there_before(
     ledger: LedgerUnderTest,
 ) -> None:

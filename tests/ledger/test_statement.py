@@ -11,6 +11,8 @@ from testkit.keys import metadata, token
 from tests.ledger.points_kit import START, Points, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 KIND = resources_pb2.Entry.Kind
 
 
@@ -265,6 +267,7 @@ async def test_refusals(ledger: LedgerUnderTest) -> None:
     assert await reason() == "MEMBER_NOT_FOUND"
 
 
+@pytest.mark.own_ledger
 async def test_a_members_own_token_reaches_its_own_statement_only(
     ledger: LedgerUnderTest,
 ) -> None:

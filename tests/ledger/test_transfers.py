@@ -10,6 +10,8 @@ from tests.ledger.parties_kit import Entry, Party, freeze, strategy, transfers
 from tests.ledger.points_kit import START, moment
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
+pytestmark = pytest.mark.shared_ledger
+
 YEAR = strategy("year", "FIXED", 12)
 IDLE = strategy("idle", "INACTIVITY", 6)
 
@@ -265,6 +267,7 @@ async def test_an_unknown_currency_and_too_many_points(ledger: LedgerUnderTest) 
     assert (await ada.check(), await bob.check()) == ((100, 0, 0, 0), (most, 0, 0, 0))
 
 
+@pytest.mark.own_ledger
 async def test_what_fell_due_meanwhile_is_posted_for_both(ledger: LedgerUnderTest) -> None:
     points = program_pb2.PointsSettings(expiry=[YEAR])
     ada, bob = await two(ledger, points=points)
