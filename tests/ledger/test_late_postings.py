@@ -1,15 +1,16 @@
 """What was logged before its member joined or left a group lands where it belonged then."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from loyalty.ledger.v1 import ledger_pb2
-from tests.ledger.parties_kit import Party, family
-from tests.ledger.points_kit import START
+from loyalty.ledger.v1 import account_pb2, ledger_pb2, program_pb2
+from tests.ledger.parties_kit import ON, Party
 from tests.ledger.programs_kit import LedgerUnderTest, refusal
 
 
-async def post(party: Party, points: int, request_id: str, logged: datetime | None) -> Any:
+def posting(
+    party: Party, points: int, request_id: str, logged: datetime | None
+) -> ledger_pb2.PostRequest:
     request = ledger_pb2.PostRequest(
         program=party.program,
         member=party.member,
@@ -18,17 +19,25 @@ async def post(party: Party, points: int, request_id: str, logged: datetime | No
     )
     if logged is not None:
         request.logged_time.FromDatetime(logged)
-    return await party.ledger.points.Post(request)
+    return request
+
+
+async def post(party: Party, points: int, request_id: str, logged: datetime | None) -> Any:
+    return await party.ledger.points.Post(posting(party, points, request_id, logged))
 
 
 async def test_a_posting_lands_in_the_account_that_was_the_members_when_it_was_logged(
     ledger: LedgerUnderTest,
 ) -> None:
-    ada, bob, group = await family(ledger)
-    alone, together, apart = [START + timedelta(days=days) for days in (1, 3, 5)]
-    await ada.later(days=2)
+    # On the server's clock: a sandbox's says nothing of when something was logged.
+    await ledger.create_program("p", settings=program_pb2.ProgramSettings(**ON))
+    ada, bob, group = Party(ledger), Party(ledger, member="bob"), Party(ledger, member="family")
+    await ada.earn(100)
+    await bob.earn(10)
+    await ada.group("family")
+    alone = datetime.now(UTC)
     await ada.join("family")
-    await ada.later(days=2)
+    together = datetime.now(UTC)
 
     before = await post(ada, 5, "before", alone)
     since = await post(ada, 7, "since", together)
@@ -39,7 +48,7 @@ async def test_a_posting_lands_in_the_account_that_was_the_members_when_it_was_l
     assert await group.available() == 107
 
     await ada.leave("family")
-    await ada.later(days=2)
+    apart = datetime.now(UTC)
     late = await post(ada, 11, "late", together)
     own = await post(ada, 13, "own", apart)
     never = await post(ada, 17, "never", None)
@@ -65,3 +74,38 @@ async def test_a_posting_lands_in_the_account_that_was_the_members_when_it_was_l
     assert (await post(bob, 23, "alone", alone)).posting.account_member == "ada"
     assert (await ada.available(), await group.available()) == (68, 137)
     await ada.verified("ada", "bob", "family")
+
+
+async def test_what_was_logged_of_somebody_who_was_erased_is_nobodys(
+    ledger: LedgerUnderTest,
+) -> None:
+    await ledger.create_program("p", settings=program_pb2.ProgramSettings(**ON))
+    ada, bob = Party(ledger), Party(ledger, member="bob")
+    await ada.earn(100)
+    before = datetime.now(UTC)
+    await ledger.members.EraseMember(
+        account_pb2.EraseMemberRequest(program="p", member="ada", request_id="erase")
+    )
+
+    # It enrols nobody, though the program enrols whoever is given something.
+    assert (await refusal(post(ada, 5, "late", before))).reason == "MEMBER_NOT_FOUND"
+    assert (await refusal(ada.read())).reason == "MEMBER_NOT_FOUND"
+    assert (await post(ada, 7, "new", datetime.now(UTC))).account.version == 1
+    # And nothing of it is the one's who has the id by now.
+    batch = await ledger.points.BatchPost(
+        ledger_pb2.BatchPostRequest(
+            program="p",
+            requests=[
+                posting(bob, 1, "first", before),
+                posting(ada, 5, "late", before),
+                posting(ada, 9, "newer", None),
+                posting(bob, 2, "second", None),
+            ],
+        )
+    )
+
+    assert [each.WhichOneof("result") for each in batch.results] == [
+        "posting", "status", "posting", "posting",
+    ]  # fmt: skip
+    assert [each.posting.request_id for each in batch.results] == ["first", "", "newer", "second"]
+    assert (await ada.available(), await bob.available()) == (16, 3)

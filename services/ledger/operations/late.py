@@ -1,23 +1,46 @@
-"""What was logged before its member joined or left a group, and is posted after it."""
+"""What was logged a while before it is posted: its member may be elsewhere by now, or nobody."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from chassis.database import ACQUIRE_TIMEOUT_S
+from kernel.refusals import MemberNotFound
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import Item
-from services.ledger.store import directory, pools
+from services.ledger.store import directory, erasures, pools
+from services.ledger.store.erasures import ErasedName
 
 
-async def as_of_logging(context: LedgerContext, item: Item, logged_time: datetime) -> None:
-    """Have a command land where its member's commands landed when it was logged.
+async def refused_for_lateness(
+    context: LedgerContext, items: Sequence[Item], *, sandbox: bool
+) -> dict[int, MemberNotFound]:
+    """Have commands land where their members' commands landed when they were logged.
 
-    Where that was is a fact of the past, so that it can be read before accounts are locked. Who was
-    merged is the one that it was merged into, whenever something was logged.
+    Answers, by place, those whose members were erased since: the id is nobody's, or another one's.
+    Where a member was is a fact of the past, so that it can be read before accounts are locked.
     """
-    assert item.name is not None
+    refused: dict[int, MemberNotFound] = {}
+    for place, item in enumerate(items):
+        if item.command is not None and item.command.logged_time is not None:
+            try:
+                await _as_of_logging(context, item, item.command.logged_time, sandbox=sandbox)
+            except MemberNotFound as refusal:
+                refused[place] = refusal
+    return refused
+
+
+async def _as_of_logging(
+    context: LedgerContext, item: Item, logged_time: datetime, *, sandbox: bool
+) -> None:
+    name = item.name
+    assert name is not None
+    erased = ErasedName(name.name_bucket, name.organization, name.member)
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-        own = (await directory.find(connection, [item.name])).keys.get(item.name)
-        if own is None:
+        if await erasures.any_since(connection, erased, logged_time):
+            raise MemberNotFound(name.member)
+        own = (await directory.find(connection, [name])).keys.get(name)
+        if own is None or sandbox:
+            # A sandbox's clock says nothing of when something was logged.
             return
         then, now = await pools.pooled_at(connection, own, logged_time)
     if then == now:

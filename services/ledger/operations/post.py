@@ -9,7 +9,7 @@ from services.ledger.domain.account import Posting
 from services.ledger.domain.commands import Command
 from services.ledger.domain.policy import Policy
 from services.ledger.operations.claims import Outrun
-from services.ledger.operations.late import as_of_logging
+from services.ledger.operations.late import refused_for_lateness
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import (
     AccountView,
@@ -104,10 +104,16 @@ async def _post(
         )
         for command in commands
     ]
-    for item in items:
-        if item.command is not None and item.command.logged_time is not None:
-            await as_of_logging(context, item, item.command.logged_time)
-    return await _write(context, items, validate_only=validate_only, deadline=deadline)
+    refused = await refused_for_lateness(context, items, sandbox=identity.sandbox)
+    if not refused:
+        return await _write(context, items, validate_only=validate_only, deadline=deadline)
+    others = [item for place, item in enumerate(items) if place not in refused]
+    written = iter(
+        await _write(context, others, validate_only=validate_only, deadline=deadline)
+        if others
+        else ()
+    )
+    return [refused[place] if place in refused else next(written) for place in range(len(items))]
 
 
 async def _write(

@@ -32,6 +32,13 @@ FROM erasure
 WHERE bucket = $1 AND organization = $2 AND member = $3 AND request_id = $4
 """
 
+_SINCE = """
+SELECT EXISTS (
+    SELECT FROM erasure
+    WHERE bucket = $1 AND organization = $2 AND member = $3 AND record_time >= $4
+)
+"""
+
 _FORGET = text("""
 UPDATE erasure SET member = NULL, request_id = NULL, request_digest = NULL, members = NULL,
     identifiers = NULL, posting_buckets = NULL, posting_sequences = NULL
@@ -110,6 +117,13 @@ async def recorded(connection: Connection, name: ErasedName, request_id: str) ->
     if row is None:
         return None
     return Done(bytes(row[0]), row[1], row[2], list(zip(row[3], row[4], strict=True)))
+
+
+async def any_since(connection: Connection, name: ErasedName, instant: datetime) -> bool:
+    """Whether an id was erased at or after an instant, as long as that is remembered."""
+    return bool(
+        await connection.fetchval(_SINCE, name.bucket, name.organization, name.member, instant)
+    )
 
 
 async def forget(connection: AsyncConnection, before: datetime) -> int:

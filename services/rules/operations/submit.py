@@ -202,14 +202,13 @@ class Submission:
         """Send what was decided, record what the ledger said, and answer it.
 
         What was logged by an earlier request is said to be so: the member may have joined or left a
-        group since. A sandbox's clock stands still, so that it can say nothing of the kind.
+        group since, or been erased.
         """
         waiting = sorted(decided.waiting.items())
         if not waiting:
             return {}
-        late = () if basis.view.facts.sandbox else known
         posts = [
-            logged_at(event.post or b"", event.create_time) if place in late else event.post or b""
+            logged_at(event.post or b"", event.create_time) if place in known else event.post or b""
             for place, event in waiting
         ]
         ledger, credential = self._context.ledger, self._caller.posting

@@ -684,9 +684,10 @@ class PostRequest(_message.Message):
 
     @_builtins.property
     def logged_time(self) -> _timestamp_pb2.Timestamp:
-        """Optional. When the caller took in what is posted, by the program's clock: it lands in the account
-        that was the member's then, though the member joined or left a group since. Not a part of what a
-        repeated request is compared by. Default: now.
+        """Optional. When the caller took in what is posted, by the server's clock: it lands in the account
+        that was the member's then, though the member joined or left a group since (not in a sandbox, whose
+        clock is another one); MEMBER_NOT_FOUND where the member was erased since, whoever has the id by
+        now. Not a part of what a repeated request is compared by. Default: now.
         """
 
     def __init__(
