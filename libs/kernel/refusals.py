@@ -6,6 +6,7 @@ place, with the code and the HTTP status that `REASONS` gives its reason. The re
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import ClassVar
 
@@ -212,6 +213,45 @@ class MemberNotFound(Refusal):
 
     def __init__(self, member: str) -> None:
         super().__init__(f"there is no member {member!r}", member=member)
+
+
+class CounterNotFound(Refusal):
+    """The program has no such counter."""
+
+    reason = "COUNTER_NOT_FOUND"
+
+    def __init__(self, counter: str) -> None:
+        super().__init__(f"there is no counter {counter!r}", counter=counter)
+
+
+class CurrencyNotFound(Refusal):
+    """The program has no such currency."""
+
+    reason = "CURRENCY_NOT_FOUND"
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(f"there is no currency {currency!r}", currency=currency)
+
+
+class ExpiryStrategyNotFound(Refusal):
+    """The program has no expiry strategy of that name."""
+
+    reason = "EXPIRY_STRATEGY_NOT_FOUND"
+
+    def __init__(self, strategy: str) -> None:
+        super().__init__(f"there is no expiry strategy {strategy!r}", strategy=strategy)
+
+
+class EffectiveTimeInFuture(Refusal):
+    """The effective time is later than the program's now."""
+
+    reason = "EFFECTIVE_TIME_IN_FUTURE"
+
+    def __init__(self, now: datetime) -> None:
+        super().__init__(
+            "the effective time is later than the program's now",
+            now=now.isoformat().replace("+00:00", "Z"),
+        )
 
 
 class NotSandbox(Refusal):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.refusals import EtagStale, InvalidField
+from kernel.refusals import CounterNotFound, EtagStale, InvalidField
 from services.tiers.domain.ladder import (
     IMPLICIT,
     Criterion,
@@ -20,7 +20,6 @@ from services.tiers.domain.ladder import (
     progress,
 )
 from services.tiers.domain.membership import Cause, Move, Reading, Standing, evaluate
-from services.tiers.domain.refusals import CounterNotFound
 from services.tiers.domain.rules import (
     changed,
     check_counters,

@@ -21,15 +21,6 @@ class AudienceExists(Refusal):
         super().__init__(f"audience {audience!r} exists", audience=audience)
 
 
-class CurrencyNotFound(Refusal):
-    """The program has no such currency."""
-
-    reason = "CURRENCY_NOT_FOUND"
-
-    def __init__(self, currency: str) -> None:
-        super().__init__(f"there is no currency {currency!r}", currency=currency)
-
-
 class RangesOverlap(Refusal):
     """A range overlaps that of another audience of the group."""
 

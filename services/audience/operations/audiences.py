@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chassis.database import ACQUIRE_TIMEOUT_S
-from kernel.refusals import LimitReached
+from kernel.refusals import CurrencyNotFound, LimitReached
 from services.audience.domain.audience import (
     AUDIENCES_MAX,
     Audience,
@@ -15,7 +15,7 @@ from services.audience.domain.audience import (
     check_overlap,
 )
 from services.audience.domain.criteria import Criterion, Field, check_criteria
-from services.audience.domain.refusals import AudienceExists, AudienceNotFound, CurrencyNotFound
+from services.audience.domain.refusals import AudienceExists, AudienceNotFound
 from services.audience.operations.context import AudienceContext, Caller, Freshness
 from services.audience.store import audiences, matching, programs
 from services.audience.store.programs import ProgramRow

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from kernel.refusals import Refusal
+from kernel.refusals import CounterNotFound, EffectiveTimeInFuture, Refusal
 from services.ledger.domain import counters, holds
 from services.ledger.domain.account import Account, Kind, Posting, State
 from services.ledger.domain.activation import activate
@@ -31,8 +31,6 @@ from services.ledger.domain.permissions import Addressed, check_permission
 from services.ledger.domain.postings import begin_posting
 from services.ledger.domain.refusals import (
     CounterChanged,
-    CounterNotFound,
-    EffectiveTimeInFuture,
     MemberExists,
     MemberFrozen,
     VersionChanged,

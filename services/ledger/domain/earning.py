@@ -3,19 +3,14 @@
 from datetime import date, datetime
 
 from kernel import calendar
-from kernel.refusals import LimitReached
+from kernel.refusals import CounterNotFound, LimitReached
 from services.ledger.domain import counters
 from services.ledger.domain.account import Balance, Kind, Limit, Lot
 from services.ledger.domain.commands import Adjust, Count, Earn
 from services.ledger.domain.config import POINTS_MAX, Expiry, ExpiryKind, LimitsPeriod
 from services.ledger.domain.fold import Fold, four
 from services.ledger.domain.policy import CurrencyPolicy
-from services.ledger.domain.refusals import (
-    CounterNotFound,
-    InsufficientPoints,
-    PointsOverflow,
-    ProgramInactive,
-)
+from services.ledger.domain.refusals import InsufficientPoints, PointsOverflow, ProgramInactive
 from services.ledger.domain.settle import come_in
 from services.ledger.domain.spending import debit
 

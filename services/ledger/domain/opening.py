@@ -2,19 +2,14 @@
 
 from datetime import datetime
 
-from kernel.refusals import LimitReached, Refusal
+from kernel.refusals import EffectiveTimeInFuture, LimitReached, Refusal
 from services.ledger.domain import expiry
 from services.ledger.domain.account import Kind, Lot
 from services.ledger.domain.commands import Import, Opening, WriteOff
 from services.ledger.domain.config import POINTS_MAX, ExpiryKind
 from services.ledger.domain.fold import Fold, four
 from services.ledger.domain.policy import CurrencyPolicy
-from services.ledger.domain.refusals import (
-    EffectiveTimeInFuture,
-    HoldOpen,
-    InsufficientPoints,
-    PointsOverflow,
-)
+from services.ledger.domain.refusals import HoldOpen, InsufficientPoints, PointsOverflow
 from services.ledger.domain.settle import come_in
 
 REASON = "opening balance"

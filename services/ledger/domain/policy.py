@@ -6,9 +6,9 @@ from decimal import Decimal
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from kernel.refusals import CurrencyNotFound, ExpiryStrategyNotFound
 from services.ledger.domain.config import CurrencyConfig, Expiry, ExpiryKind, ProgramConfig
 from services.ledger.domain.counters import TRANSFERRED, TRANSFERS
-from services.ledger.domain.refusals import CurrencyNotFound, ExpiryStrategyNotFound
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kernel.refusals import EtagStale, FieldViolation, InvalidField, LimitReached
+from kernel.refusals import (
+    EtagStale,
+    ExpiryStrategyNotFound,
+    FieldViolation,
+    InvalidField,
+    LimitReached,
+)
 from services.ledger.domain.config import CounterConfig, CurrencyConfig, ProgramConfig
 from services.ledger.domain.program_refusals import CounterExists, CurrencyExists
-from services.ledger.domain.refusals import ExpiryStrategyNotFound, SettingOff
+from services.ledger.domain.refusals import SettingOff
 
 CURRENCIES_MAX = 32
 COUNTERS_MAX = 1_000

@@ -6,33 +6,6 @@ from kernel.refusals import Refusal
 from services.ledger.domain.config import POINTS_MAX
 
 
-class CurrencyNotFound(Refusal):
-    """The program has no such currency."""
-
-    reason = "CURRENCY_NOT_FOUND"
-
-    def __init__(self, currency: str) -> None:
-        super().__init__(f"there is no currency {currency!r}", currency=currency)
-
-
-class CounterNotFound(Refusal):
-    """The program has no such counter."""
-
-    reason = "COUNTER_NOT_FOUND"
-
-    def __init__(self, counter: str) -> None:
-        super().__init__(f"there is no counter {counter!r}", counter=counter)
-
-
-class ExpiryStrategyNotFound(Refusal):
-    """The program has no expiry strategy of that name."""
-
-    reason = "EXPIRY_STRATEGY_NOT_FOUND"
-
-    def __init__(self, strategy: str) -> None:
-        super().__init__(f"there is no expiry strategy {strategy!r}", strategy=strategy)
-
-
 class PostingNotFound(Refusal):
     """No such posting in the program."""
 
@@ -88,18 +61,6 @@ class CounterChanged(Refusal):
             counter=counter,
             expected=expected,
             actual=actual,
-        )
-
-
-class EffectiveTimeInFuture(Refusal):
-    """The effective time is later than the program's now."""
-
-    reason = "EFFECTIVE_TIME_IN_FUTURE"
-
-    def __init__(self, now: datetime) -> None:
-        super().__init__(
-            "the effective time is later than the program's now",
-            now=now.isoformat().replace("+00:00", "Z"),
         )
 
 

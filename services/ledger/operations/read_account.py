@@ -8,12 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from chassis.database import ACQUIRE_TIMEOUT_S, Connection
-from kernel.refusals import MemberNotFound
+from kernel.refusals import CounterNotFound, MemberNotFound
 from services.ledger.domain import counters
 from services.ledger.domain.account import Account, State
 from services.ledger.domain.counters import Window
 from services.ledger.domain.policy import Policy
-from services.ledger.domain.refusals import CounterNotFound
 from services.ledger.operations.ledger_context import LedgerContext
 from services.ledger.operations.outcomes import AccountView, view_of
 from services.ledger.store import accounts as account_rows

@@ -5,15 +5,10 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from kernel.calendar import local_day
-from kernel.refusals import FieldViolation, InvalidField
+from kernel.refusals import EffectiveTimeInFuture, FieldViolation, InvalidField
 from services.rules.domain.catalogue import CATALOGUE, PURCHASE
 from services.rules.domain.facts import ProgramFacts
-from services.rules.domain.refusals import (
-    EffectiveTimeInFuture,
-    EventTypeUnknown,
-    MoneyCurrencyMismatch,
-    PointsOverflow,
-)
+from services.rules.domain.refusals import EventTypeUnknown, MoneyCurrencyMismatch, PointsOverflow
 
 NUMBER_MAX = 10**15
 

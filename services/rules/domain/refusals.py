@@ -1,7 +1,5 @@
 """Refusals about events and what they are worth."""
 
-from datetime import datetime
-
 from kernel.refusals import Refusal
 
 
@@ -41,24 +39,6 @@ class EarningRuleExists(Refusal):
         super().__init__(f"earning rule {rule!r} exists", rule=rule)
 
 
-class CurrencyNotFound(Refusal):
-    """The program has no such currency."""
-
-    reason = "CURRENCY_NOT_FOUND"
-
-    def __init__(self, currency: str) -> None:
-        super().__init__(f"there is no currency {currency!r}", currency=currency)
-
-
-class ExpiryStrategyNotFound(Refusal):
-    """The program has no expiry strategy of that name."""
-
-    reason = "EXPIRY_STRATEGY_NOT_FOUND"
-
-    def __init__(self, strategy: str) -> None:
-        super().__init__(f"there is no expiry strategy {strategy!r}", strategy=strategy)
-
-
 class EventIdReused(Refusal):
     """The event's id is recorded for another event."""
 
@@ -66,18 +46,6 @@ class EventIdReused(Refusal):
 
     def __init__(self, event: str) -> None:
         super().__init__(f"{event!r} is the id of another event", request_id=event)
-
-
-class EffectiveTimeInFuture(Refusal):
-    """The event's time is later than the program's now."""
-
-    reason = "EFFECTIVE_TIME_IN_FUTURE"
-
-    def __init__(self, now: datetime) -> None:
-        super().__init__(
-            "the effective time is later than the program's now",
-            now=now.isoformat().replace("+00:00", "Z"),
-        )
 
 
 class MoneyCurrencyMismatch(Refusal):

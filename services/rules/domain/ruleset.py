@@ -11,16 +11,17 @@ from enum import IntEnum
 from fractions import Fraction
 from typing import Any
 
-from kernel.refusals import EtagStale, FieldViolation, InvalidField, LimitReached
+from kernel.refusals import (
+    CurrencyNotFound,
+    EtagStale,
+    ExpiryStrategyNotFound,
+    FieldViolation,
+    InvalidField,
+    LimitReached,
+)
 from services.rules.domain.catalogue import CATALOGUE, PURCHASE
 from services.rules.domain.facts import ProgramFacts
-from services.rules.domain.refusals import (
-    CurrencyNotFound,
-    EarningRuleExists,
-    EarningRuleNotFound,
-    EventTypeUnknown,
-    ExpiryStrategyNotFound,
-)
+from services.rules.domain.refusals import EarningRuleExists, EarningRuleNotFound, EventTypeUnknown
 
 RULES_MAX = 200
 # What one event earns goes into one posting, which has room for 100 operations.

@@ -21,15 +21,6 @@ class LadderExists(Refusal):
         super().__init__(f"ladder {ladder!r} exists", ladder=ladder)
 
 
-class CounterNotFound(Refusal):
-    """A criterion names a counter that the ledger does not have."""
-
-    reason = "COUNTER_NOT_FOUND"
-
-    def __init__(self, counter: str) -> None:
-        super().__init__(f"there is no counter {counter!r}", counter=counter)
-
-
 class TierInUse(Refusal):
     """Members stand on a tier that would be taken out."""
 

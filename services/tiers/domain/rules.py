@@ -5,9 +5,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from kernel.refusals import EtagStale, FieldViolation, InvalidField
+from kernel.refusals import CounterNotFound, EtagStale, FieldViolation, InvalidField
 from services.tiers.domain.ladder import Ladder
-from services.tiers.domain.refusals import CounterNotFound
 
 LADDERS_MAX = 1
 TIERS_MAX = 20

@@ -18,13 +18,12 @@ from chassis.refusals import (
     ScopeMissing,
 )
 from kernel.ids import microseconds
-from kernel.refusals import MemberNotFound, ProgramNotFound
+from kernel.refusals import CounterNotFound, MemberNotFound, ProgramNotFound
 from loyalty.ledger.v1 import ledger_pb2, program_pb2, resources_pb2
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceStub
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
 from services.tiers.domain.ladder import Window
 from services.tiers.domain.membership import Reading
-from services.tiers.domain.refusals import CounterNotFound
 
 NAME = "ledger"
 POINTS_EARNED = "points_earned"
