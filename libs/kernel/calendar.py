@@ -6,6 +6,7 @@ first instant of the next local date, whether or not midnight exists there.
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
+from enum import IntEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,19 @@ EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 LAST_DAY = date(9999, 12, 30)
 _DAY = timedelta(days=1)
+
+
+class Period(IntEnum):
+    """Which local days a window covers; the numbers of the contract."""
+
+    LIFETIME = 1
+    DAY = 2
+    WEEK = 3
+    MONTH = 4
+    QUARTER = 5
+    YEAR = 6
+    ROLLING_DAYS = 7
+    ROLLING_MONTHS = 8
 
 
 @lru_cache(maxsize=4096)

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from kernel.calendar import Period
 from kernel.refusals import Refusal
 from services.ledger.domain.account import Kind, Limit, State
 from services.ledger.domain.commands import Adjust, Count, Earn, Expectation, Operation, Redeem
 from services.ledger.domain.config import POINTS_MAX, CurrencyConfig, Expiry, ExpiryKind
-from services.ledger.domain.counters import Period, Window
+from services.ledger.domain.counters import Window
 from services.ledger.domain.verify import Finding, Verifier
 from tests.ledger.domain_kit import ACCOUNT, BUCKET, Book, at
 

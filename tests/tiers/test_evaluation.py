@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel.calendar import Period
 from kernel.refusals import CounterNotFound, EtagStale, InvalidField
-from services.tiers.domain.ladder import (
-    IMPLICIT,
-    Criterion,
-    Ladder,
-    Match,
-    Period,
-    Tier,
-    Window,
-    progress,
-)
+from services.tiers.domain.ladder import IMPLICIT, Criterion, Ladder, Match, Tier, Window, progress
 from services.tiers.domain.membership import Cause, Move, Reading, Standing, evaluate
 from services.tiers.domain.rules import (
     changed,

@@ -6,10 +6,10 @@ A month is a list of 31 numbers, one a day. Months are counted as 12 × year + m
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import IntEnum
 from zoneinfo import ZoneInfo
 
 from kernel import calendar
+from kernel.calendar import Period
 
 Months = Mapping[int, list[int]]
 DAYS = 31
@@ -19,19 +19,6 @@ TRANSFERS = -101
 TRANSFERRED = -201
 _FIRST = date(1, 1, 1)
 _WINDOW_FLOOR = date(1800, 1, 1)
-
-
-class Period(IntEnum):
-    """Which days a window covers; the numbers of the contract."""
-
-    LIFETIME = 1
-    DAY = 2
-    WEEK = 3
-    MONTH = 4
-    QUARTER = 5
-    YEAR = 6
-    ROLLING_DAYS = 7
-    ROLLING_MONTHS = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
 from kernel import ids
+from kernel.calendar import Period
 from kernel.refusals import FieldViolation, InvalidField
 from loyalty.common.v1.money_pb2 import Money
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
@@ -22,7 +23,7 @@ from services.ledger.domain.commands import (
     Operation,
     Redeem,
 )
-from services.ledger.domain.counters import Period, Window
+from services.ledger.domain.counters import Window
 from services.ledger.domain.expirations import Expiration
 from services.ledger.domain.policy import Policy
 from services.ledger.domain.spending import redemption_value

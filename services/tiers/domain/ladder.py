@@ -9,21 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
 
+from kernel.calendar import Period
+
 IMPLICIT_LADDER = "default"
 IMPLICIT_TIER = "member"
-
-
-class Period(IntEnum):
-    """Which local days a window covers; the numbers of the contract."""
-
-    LIFETIME = 1
-    DAY = 2
-    WEEK = 3
-    MONTH = 4
-    QUARTER = 5
-    YEAR = 6
-    ROLLING_DAYS = 7
-    ROLLING_MONTHS = 8
 
 
 class Match(IntEnum):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
-from services.tiers.domain.ladder import Ladder, Period
+from kernel.calendar import Period
+from services.tiers.domain.ladder import Ladder
 from services.tiers.domain.membership import Reading, Standing
 from services.tiers.operations.context import TiersContext
 from services.tiers.operations.settle import Evaluation, persistently, settle

@@ -7,20 +7,12 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from kernel.calendar import Period
 from kernel.ids import microseconds
 from kernel.refusals import FieldViolation, InvalidField
 from loyalty.ledger.v1.resources_pb2 import CounterWindow
 from loyalty.tiers.v1 import tiers_pb2
-from services.tiers.domain.ladder import (
-    Criterion,
-    Ladder,
-    Match,
-    Period,
-    Progress,
-    Tier,
-    Window,
-    progress,
-)
+from services.tiers.domain.ladder import Criterion, Ladder, Match, Progress, Tier, Window, progress
 from services.tiers.domain.membership import Reading
 from services.tiers.domain.rules import etag_of
 from services.tiers.operations.memberships import Placement, Placements

@@ -3,7 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
-from services.tiers.domain.ladder import Criterion, Ladder, Match, Period, Tier, Window
+from kernel.calendar import Period
+from services.tiers.domain.ladder import Criterion, Ladder, Match, Tier, Window
 
 Json = dict[str, Any]
 
