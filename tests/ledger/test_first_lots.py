@@ -1,6 +1,7 @@
 """Of an account with many lots a spender needs the first; they are those that are spent first."""
 
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ from services.ledger.domain.account import Account
 from services.ledger.domain.config import ExpiryKind
 from services.ledger.domain.expiry import spending_order
 from services.ledger.store.accounts import Loaded, load_first_lots, load_open_lots
+from testkit.postgres import TestDatabase, TestPostgres
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 KEY, OTHER = (3, 77), (3, 78)
@@ -45,16 +47,26 @@ async def _fill(connection: Any, chance: random.Random, kinds: list[ExpiryKind])
             )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def database(postgres: TestPostgres) -> Iterator[TestDatabase]:
+    """One without any lots."""
+    made = postgres.fresh("ledger")
+    yield made
+    postgres.drop(made.name)
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_the_first_lots_are_those_that_so_many_points_are_spent_from(
-    ledger_dsn: str, seed: int
+    database: TestDatabase, seed: int
 ) -> None:
     chance = random.Random(seed)
     kinds = [ExpiryKind.NONE, ExpiryKind.FIXED, ExpiryKind.DATE]
     if moving := seed % 3 == 0:
         kinds.append(ExpiryKind.INACTIVITY)
-    connection = await asyncpg.connect(ledger_dsn)
+    connection = await asyncpg.connect(database.dsn)
     try:
+        # Never committed, so that the next one finds no lots either.
+        await connection.execute("BEGIN")
         await _fill(connection, chance, kinds)
         every, first = _loaded(), _loaded()
         await load_open_lots(connection, every, [KEY])

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from services.ledger.store.packing import pack_columns
+from testkit.postgres import TestPostgres
 
 NOW = datetime(2026, 11, 23, 6, 30, 12, 345_678, tzinfo=UTC)
 LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
@@ -30,9 +31,10 @@ COLUMNS: Sequence[tuple[str, Sequence[Any]]] = (
 )
 
 
-@pytest.fixture
-async def connections(ledger_dsn: str) -> AsyncIterator[tuple[Any, Any]]:
-    plain, packed = await asyncpg.connect(ledger_dsn), await asyncpg.connect(ledger_dsn)
+@pytest.fixture(scope="module")
+async def connections(postgres: TestPostgres) -> AsyncIterator[tuple[Any, Any]]:
+    dsn = postgres.empty()
+    plain, packed = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     pack_columns(packed)
     yield plain, packed
     await plain.close()

@@ -207,7 +207,7 @@ async def test_batches_that_meet_the_same_programs_both_ways_do_not_deadlock(
     await asyncio.gather(
         *[
             batch(ledger, *caps(programs if n % 2 else programs[::-1], n), reason=str(n))
-            for n in range(1, 13)
+            for n in range(1, 7)
         ]
     )
     found = {(await current(ledger, program)).points.daily_cap for program in programs}
@@ -217,7 +217,7 @@ async def test_batches_that_meet_the_same_programs_both_ways_do_not_deadlock(
 
     assert len(found) == 1
     assert len({tuple(row[0]) for row in orders}) == 1
-    assert len(orders[0][0]) == 13
+    assert len(orders[0][0]) == 7
 
 
 async def test_of_batches_with_the_same_etags_one_is_applied_whole(

@@ -1,6 +1,7 @@
 """Every method with missing, oversized, hostile and random fields: answered or refused, always."""
 
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -10,8 +11,9 @@ from google.protobuf.message import Message
 from chassis.refusals import error_info, status_of_error
 from services.tiers.rpc.scopes import SCOPES
 from testkit.keys import metadata
+from testkit.postgres import TestPostgres
 from tests.fuzz.mutants import garbage, mutants
-from tests.tiers.kit import LedgerServer, Tiers, metals
+from tests.tiers.kit import LedgerServer, Tiers, metals, tiers_server
 from tests.tiers.test_hostile import GOOD
 
 SEED = 3
@@ -34,12 +36,27 @@ async def outcome(channel: grpc.aio.Channel, method: str, request: bytes, *, str
     return "OK"
 
 
+@pytest.fixture(scope="module")
+async def harassed(postgres: TestPostgres) -> AsyncIterator[Tiers]:
+    """Tiers with a ladder and a member; whatever was sent before, they go on."""
+    databases = postgres.fresh("ledger"), postgres.fresh("tiers")
+    ledger = LedgerServer(databases[0])
+    await ledger.start()
+    await ledger.create_organization()
+    await ledger.create_program()
+    async with tiers_server(databases[1], ledger.port, following=False) as served:
+        await served.create_ladder(metals())
+        await ledger.count("m1", 30_000)
+        yield served
+    await ledger.stop()
+    for database in databases:
+        postgres.drop(database.name)
+
+
 @pytest.mark.parametrize("method", sorted(SCOPES))
 async def test_a_hostile_request_is_answered_or_refused_with_a_reason(
-    ledger_server: LedgerServer, quiet: Tiers, method: str
+    harassed: Tiers, method: str
 ) -> None:
-    await quiet.create_ladder(metals())
-    await ledger_server.count("m1", 30_000)
     name = method.rpartition("/")[2]
     valid: Message = GOOD[name]
     dice = random.Random(SEED)
@@ -47,7 +64,7 @@ async def test_a_hostile_request_is_answered_or_refused_with_a_reason(
     requests = dice.sample(made, min(MUTANTS_MAX, len(made)))
     requests += list(garbage(dice, valid.SerializeToString()))[:MUTANTS_MAX]
 
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{quiet.port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{harassed.port}") as channel:
         found = {
             what: await outcome(channel, method, request, stream=name == "WatchChanges")
             for what, request in requests
@@ -60,4 +77,4 @@ async def test_a_hostile_request_is_answered_or_refused_with_a_reason(
     }
 
     assert harmed == {}
-    assert (await quiet.membership("m1")).member == "m1"
+    assert (await harassed.membership("m1")).member == "m1"
