@@ -83,6 +83,15 @@ class Scope:
             raise ValueError(f"there is no scope {self.name!r}")
 
 
+def scopes_by_method(services: Mapping[str, Mapping[str, Scope]]) -> Mapping[str, Scope]:
+    """Full method name → the scope that it needs, of a table by service and method."""
+    return {
+        f"/{service}/{method}": scope
+        for service, methods in services.items()
+        for method, scope in methods.items()
+    }
+
+
 class Verified(NamedTuple):
     """An identity and until when it holds, in seconds since 1970."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chassis.identity import Scope
+from chassis.identity import Scope, scopes_by_method
 
 _SERVICES: Mapping[str, Mapping[str, Scope]] = {
     "loyalty.audience.v1.AudienceService": {
@@ -22,9 +22,5 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
     },
 }
 
-SCOPES: Mapping[str, Scope] = {
-    f"/{service}/{method}": scope
-    for service, methods in _SERVICES.items()
-    for method, scope in methods.items()
-}
+SCOPES = scopes_by_method(_SERVICES)
 """Full method name → the scope that it needs."""

@@ -6,7 +6,7 @@ What is asked of the ledger on the way needs the caller's right there: `ledger:r
 
 from collections.abc import Mapping
 
-from chassis.identity import Scope
+from chassis.identity import Scope, scopes_by_method
 
 _SERVICES: Mapping[str, Mapping[str, Scope]] = {
     "loyalty.tiers.v1.TierService": {
@@ -27,9 +27,5 @@ _SERVICES: Mapping[str, Mapping[str, Scope]] = {
     },
 }
 
-SCOPES: Mapping[str, Scope] = {
-    f"/{service}/{method}": scope
-    for service, methods in _SERVICES.items()
-    for method, scope in methods.items()
-}
+SCOPES = scopes_by_method(_SERVICES)
 """Full method name → the scope that it needs."""
