@@ -231,6 +231,11 @@ class Story:
 
     async def _merge(self) -> None:
         await self.earn(30, member="ann")
+        await self._ledger.members.UpdateMember(
+            account_pb2.UpdateMemberRequest(
+                program=PROGRAM, member="ann", changes=account_pb2.MemberChanges(billing_day=15)
+            )
+        )
         await self.earn(220, member="dan")
         await self.earn(45, member="dan", expiry="idle")
         spent = await self.redeem(60, "dan")
@@ -272,7 +277,8 @@ class Intruder:
         found = await self.rows.fetch(
             """
             SELECT table_name FROM information_schema.columns
-            WHERE table_schema = 'public' AND (column_name = 'account' OR table_name = 'account')
+            WHERE table_schema = 'public'
+                AND (column_name = 'account' OR table_name IN ('account', 'directory'))
             GROUP BY table_name ORDER BY table_name
             """
         )
@@ -307,11 +313,14 @@ class Intruder:
         # Places are taken again: what moved before is forgotten.
         self._moved.clear()
         id_ = "id" if column.table == "account" else "account"
+        whose = f"a.bucket = t.bucket AND a.id = t.{id_}"
+        if column.table == "directory":
+            whose = "a.bucket = t.bucket AND a.person = t.person"
         found = await self.rows.fetch(
             f"""
             SELECT DISTINCT ON (t.{column.name} IS NULL, CASE WHEN t.{column.name} IS NULL THEN ''
                 ELSE d.member END) t.ctid, t.*, d.member AS of_member
-            FROM {column.table} t JOIN account a ON a.bucket = t.bucket AND a.id = t.{id_}
+            FROM {column.table} t JOIN account a ON {whose}
             JOIN directory d ON d.bucket = a.bucket AND d.person = a.person
             WHERE d.member = ANY($1)
             ORDER BY t.{column.name} IS NULL,
@@ -343,6 +352,26 @@ class Intruder:
             self._moved[table, row["ctid"]] = await self.rows.fetchval(
                 f"UPDATE {table} SET {name} = $1 WHERE ctid = $2 RETURNING ctid", row[name], there
             )
+
+    @asynccontextmanager
+    async def exchanged(self, one: str, other: str) -> AsyncIterator[None]:
+        """Two members with each other's accounts, as long as the context lasts."""
+        await self._exchange(one, other)
+        yield
+        await self._exchange(one, other)
+
+    async def _exchange(self, *members: str) -> None:
+        places = [
+            await self.rows.fetchrow("SELECT bucket, person FROM directory WHERE member = $1", each)
+            for each in members
+        ]
+        # Numbers of people are unique, so that everybody is somebody else for a moment.
+        for shift in (10**6, 0):
+            for member, place in zip(members, reversed(places), strict=True):
+                await self.rows.execute(
+                    "UPDATE directory SET bucket = $2, person = $3::bigint + $4 WHERE member = $1",
+                    member, place["bucket"], place["person"], shift,
+                )  # fmt: skip
 
     async def findings(self, member: str = MEMBER) -> list[tuple[str, str]]:
         """What verifying says of a member: rows and fields."""

@@ -74,7 +74,8 @@ class Surroundings:
     group that is described for it, if one is; `links_to_group` is whether it is linked to one.
     `misfiled` are lots that are said to be open and are not, or the other way round; `uprooted` are
     lots whose origin is no lot of the same points; `misled` are request ids that are said to be
-    recorded in a posting of another account, and are not.
+    recorded in a posting of another account, and are not. `unsealed` are rows that somebody else
+    wrote than the ledger; `stays` are the entries with which stays in groups begin, and where.
     """
 
     sandbox: bool | None
@@ -85,6 +86,8 @@ class Surroundings:
     misfiled: frozenset[int]
     uprooted: frozenset[int]
     misled: tuple[str, ...] = ()
+    unsealed: tuple[str, ...] = ()
+    stays: tuple[tuple[int, AccountKey], ...] = ()
 
 
 class PlaceVerifier:
@@ -101,6 +104,7 @@ class PlaceVerifier:
         # The postings of entries that made a lot or a hold, and when they were recorded.
         self._made: dict[int, tuple[int, datetime]] = {}
         self._reversible: dict[int, int] = {}
+        self._links: dict[int, AccountKey | None] = {}
         # Of the posting that is being read: the accounts it names, and whether it needs a peer.
         self._counterparts: set[AccountKey] = set()
         self._shared = False
@@ -114,6 +118,8 @@ class PlaceVerifier:
         if entry.counterpart is not None:
             self._counterparts.add(entry.counterpart)
         self._shared = self._shared or entry.kind in _SHARED
+        if entry.kind is Kind.LINKED:
+            self._links[entry.sequence] = entry.counterpart
         if entry.kind in _REVERSIBLE:
             self._reversible[entry.sequence] = abs(entry.points or entry.counter_change or 0)
         if entry.lot == entry.sequence or entry.kind is Kind.HELD:
@@ -146,6 +152,9 @@ class PlaceVerifier:
                 self._check("account", name, follows, stored)
         if account.link is not None:
             self._check("account", "link", around.links_to_group, account.link is not Link.MERGED)
+        for row in around.unsealed:
+            self._check(row, "seal", "that of what the row says", "another")
+        self._compare_stays(account, around)
         kept = list(lots)
         for lot in kept:
             self._compare_lot(lot, around)
@@ -158,6 +167,14 @@ class PlaceVerifier:
         self._compare_reversed(account)
         self._wakes_in_time(account, kept)
         return self.findings[:FINDINGS_MAX]
+
+    def _compare_stays(self, account: Account, around: Surroundings) -> None:
+        """Every link but that of a merge, which is the last one, begins a stay in a group."""
+        links, stays = dict(self._links), dict(around.stays)
+        if account.link is Link.MERGED and links:
+            del links[max(links)]
+        for entry in sorted({*links, *stays}):
+            self._check(f"stay since {entry}", "group", links.get(entry), stays.get(entry))
 
     def _begin_posting(self, entry: Entry, posting: Posting, place: Place) -> None:
         row = f"posting {posting.sequence}"

@@ -9,6 +9,7 @@ import asyncpg
 
 from chassis.database import Connection
 from services.ledger.domain.digest import first_digest
+from services.ledger.store.seals import PERSON, seal
 
 
 class Name(NamedTuple):
@@ -51,9 +52,11 @@ LEFT JOIN directory n ON n.bucket = d.into_bucket AND n.person = d.into_person
 WHERE a.id IS NOT NULL OR i.id IS NOT NULL
 """
 
-_PEOPLE_INSERT = """
-INSERT INTO directory (name_bucket, organization, member, bucket, person)
-SELECT k.name_bucket, k.organization, k.member, k.name_bucket, k.person
+_SEAL = seal(PERSON, "k", bucket="k.name_bucket", into_bucket="NULL", into_person="NULL")
+
+_PEOPLE_INSERT = f"""
+INSERT INTO directory (name_bucket, organization, member, bucket, person, seal)
+SELECT k.name_bucket, k.organization, k.member, k.name_bucket, k.person, {_SEAL}
 FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[])
     AS k (name_bucket, organization, member, person)
 ON CONFLICT (name_bucket, organization, member) DO NOTHING

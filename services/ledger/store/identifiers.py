@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from chassis.database import Connection
 from services.ledger.domain.identifiers import Identifier
 from services.ledger.store.directory import Name
+from services.ledger.store.seals import BILLING, seal
 
 Person = tuple[int, int]
 """(bucket, person)."""
@@ -49,8 +50,9 @@ ON CONFLICT (name_bucket, organization, kind, value) DO NOTHING
 RETURNING 1
 """
 
-_SET_BILLING_DAYS = """
-UPDATE account a SET billing_day = k.billing_day
+_SET_BILLING_DAYS = f"""
+UPDATE account a SET
+    billing_day = k.billing_day, billing_seal = {seal(BILLING, "a", billing_day="k.billing_day")}
 FROM unnest($1::int[], $2::bigint[], $3::smallint[]) AS k (bucket, id, billing_day)
 WHERE a.bucket = k.bucket AND a.id = k.id
 """

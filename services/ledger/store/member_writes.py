@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ledger.domain.identifiers import Identifier
 from services.ledger.store.accounts import Key
 from services.ledger.store.erasures import ErasedName
+from services.ledger.store.seals import BILLING, seal
 
 _LOCK = text("""
 SELECT billing_day, state FROM account WHERE bucket = :bucket AND id = :account FOR NO KEY UPDATE
@@ -35,8 +36,12 @@ ON CONFLICT (name_bucket, organization, kind, value) DO NOTHING
 RETURNING 1
 """)
 
-_BILLING_DAY = text("""
-UPDATE account SET billing_day = :day WHERE bucket = :bucket AND id = :account
+_BILLING_DAY = text(f"""
+UPDATE account a SET
+    billing_day = CAST(:day AS smallint),
+    billing_seal = CASE WHEN CAST(:day AS smallint) IS NOT NULL
+        THEN {seal(BILLING, "a", billing_day="CAST(:day AS smallint)")} END
+WHERE a.bucket = :bucket AND a.id = :account
 """)
 
 # Everybody who was merged into a person, at any remove, and the person itself.

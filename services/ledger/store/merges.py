@@ -7,6 +7,7 @@ from chassis.database import Connection
 from services.ledger.store import rare
 from services.ledger.store.accounts import Key, Loaded, whole_month
 from services.ledger.store.directory import Name
+from services.ledger.store.seals import PERSON, seal
 
 Person = tuple[int, int]
 """(bucket, person)."""
@@ -45,8 +46,10 @@ JOIN account a ON a.bucket = k.bucket AND a.program = p.key AND a.person = k.per
 WHERE p.organization = $1
 """
 
-_REDIRECT = """
-UPDATE directory SET into_bucket = $3, into_person = $4
+_INTO_SEAL = seal(PERSON, "d", into_bucket="$3::int", into_person="$4::bigint")
+
+_REDIRECT = f"""
+UPDATE directory d SET into_bucket = $3::int, into_person = $4::bigint, seal = {_INTO_SEAL}
 WHERE (bucket = $1 AND person = $2) OR (into_bucket = $1 AND into_person = $2)
 """
 

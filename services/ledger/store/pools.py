@@ -14,6 +14,7 @@ from chassis.database import Connection
 from services.ledger.domain.account import AccountKind
 from services.ledger.domain.groups import GroupRules, OnJoin, OnLeave, Permission
 from services.ledger.store.accounts import Key
+from services.ledger.store.seals import POOL, STAY, seal
 from services.ledger.store.tables import Transaction
 
 
@@ -51,28 +52,42 @@ class Stay:
 _COLUMNS = "bucket, account, program, id, kind, display_name, rules, create_time"
 
 _CREATE = f"""
-INSERT INTO pool ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8)
+INSERT INTO pool ({_COLUMNS}, seal)
+SELECT k.*, {seal(POOL, "k")}
+FROM (VALUES ($1::int, $2::bigint, $3::bigint, $4::text, $5::smallint, $6::text, $7::jsonb,
+    $8::timestamptz)) AS k ({_COLUMNS})
 """
 
 _KIND = "UPDATE account SET kind = $3 WHERE bucket = $1 AND id = $2"
 
 _FIND = f"SELECT {_COLUMNS} FROM pool WHERE bucket = $1 AND account = $2"
 
-_UPDATE = text("""
-UPDATE pool SET display_name = :display_name, rules = CAST(:rules AS jsonb)
-WHERE bucket = :bucket AND account = :account
+_NAMED = seal(POOL, "p", display_name="CAST(:display_name AS text)", rules="CAST(:rules AS jsonb)")
+
+_UPDATE = text(f"""
+UPDATE pool p SET
+    display_name = CAST(:display_name AS text), rules = CAST(:rules AS jsonb), seal = {_NAMED}
+WHERE p.bucket = :bucket AND p.account = :account
 """)
 
 _LIST = f"SELECT {_COLUMNS} FROM pool WHERE program = $1 AND id > $2 ORDER BY id LIMIT $3"
 
-_JOIN = """
+_JOIN = f"""
 INSERT INTO pool_member (
+    bucket, account, member_bucket, member_account, entry, role, join_time, contributed, seal
+)
+SELECT k.*, {seal(STAY, "k", leave_time="NULL::timestamptz", took_share="false")}
+FROM (VALUES ($1::int, $2::bigint, $3::int, $4::bigint, $5::bigint, $6::text, $7::timestamptz,
+    $8::bigint[])) AS k (
     bucket, account, member_bucket, member_account, entry, role, join_time, contributed
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+)
 """
 
-_LEAVE = """
-UPDATE pool_member SET leave_time = $3, took_share = $4
+_LEFT = seal(STAY, "m", leave_time="$3::timestamptz", took_share="$4::boolean")
+
+_LEAVE = f"""
+UPDATE pool_member m SET
+    leave_time = $3::timestamptz, took_share = $4::boolean, seal = {_LEFT}
 WHERE member_bucket = $1 AND member_account = $2 AND leave_time IS NULL
 """
 
@@ -117,8 +132,10 @@ WHERE c.link IS DISTINCT FROM 1 AND (p.rules ->> 'pooling')::boolean
 ORDER BY m.join_time, m.entry
 """
 
-_CONTRIBUTE = """
-UPDATE pool_member m SET contributed = k.contributed::bigint[]
+_CONTRIBUTED = seal(STAY, "m", contributed="k.contributed::bigint[]")
+
+_CONTRIBUTE = f"""
+UPDATE pool_member m SET contributed = k.contributed::bigint[], seal = {_CONTRIBUTED}
 FROM unnest($1::int[], $2::bigint[], $3::text[]) AS k (bucket, account, contributed)
 WHERE m.member_bucket = k.bucket AND m.member_account = k.account AND m.leave_time IS NULL
 """

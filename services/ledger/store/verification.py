@@ -16,6 +16,7 @@ from services.ledger.domain.account import Account, Balance, Entry, Lot, Posting
 from services.ledger.domain.verify_places import Peer, Place, Surroundings
 from services.ledger.store import accounts, history, rare
 from services.ledger.store.accounts import Key
+from services.ledger.store.seals import BILLING, PERSON, POOL, STAY, seal
 
 # Rows that are fetched at once: few enough that other calls are answered in between.
 PREFETCH = 250
@@ -37,6 +38,22 @@ SELECT {accounts.ACCOUNT_COLUMNS}, p.sandbox,
         WHERE l.bucket = a.bucket AND l.account = a.id AND l.origin_account IS NOT NULL
             AND (o.earn_time, o.currency, o.inactivity_months)
                 IS DISTINCT FROM (l.earn_time, l.currency, l.inactivity_months)
+    ),
+    (SELECT d.seal IS NOT DISTINCT FROM {seal(PERSON, "d")}
+        FROM directory d WHERE d.bucket = a.bucket AND d.person = a.person),
+    a.billing_seal IS NOT DISTINCT FROM
+        CASE WHEN a.billing_day IS NOT NULL THEN {seal(BILLING, "a")} END,
+    (SELECT g.seal IS NOT DISTINCT FROM {seal(POOL, "g")}
+        FROM pool g WHERE g.bucket = a.bucket AND g.account = a.id),
+    ARRAY(
+        SELECT m.member_account || ' since ' || m.entry FROM pool_member m
+        WHERE m.bucket = a.bucket AND m.account = a.id
+            AND m.seal IS DISTINCT FROM {seal(STAY, "m")}
+    ),
+    ARRAY(
+        SELECT ARRAY[m.entry, m.bucket, m.account] FROM pool_member m
+        WHERE m.member_bucket = a.bucket AND m.member_account = a.id
+        ORDER BY m.entry
     ),
     ARRAY(
         SELECT r.request_id FROM request r
@@ -186,7 +203,8 @@ async def read_stored(
     stored: dict[Key, StoredAccount] = {}
     unreadable: dict[Key, Unreadable] = {}
     for row in await connection.fetch(_ACCOUNTS, *columns):
-        sandbox, *flags, misfiled, uprooted, misled = row[accounts.ACCOUNT_WIDTH :]
+        sandbox, *flags, misfiled, uprooted = row[accounts.ACCOUNT_WIDTH :][:7]
+        *broken, broken_stays, stays, misled = row[accounts.ACCOUNT_WIDTH :][7:]
         person, group, to_group, requests = flags
         try:
             _together(row, "link", "link_bucket", "link_account")
@@ -195,7 +213,13 @@ async def read_stored(
             unreadable[row[0], row[1]] = Unreadable("account", str(error))
         else:
             lots = frozenset(misfiled), frozenset(uprooted)
-            around = Surroundings(sandbox, person, group, to_group, requests, *lots, tuple(misled))
+            names = ("person", "billing_day", "group")
+            unsealed = [name for name, whole in zip(names, broken, strict=True) if whole is False]
+            unsealed += [f"stay of account {stay}" for stay in broken_stays]
+            around = Surroundings(
+                sandbox, person, group, to_group, requests, *lots, tuple(misled), tuple(unsealed),
+                tuple([(entry, (bucket, group)) for entry, bucket, group in stays]),
+            )  # fmt: skip
             stored[row[0], row[1]] = StoredAccount(account, around)
     for row in await connection.fetch(_BALANCES, *columns):
         if (mine := stored.get((row[0], row[1]))) is not None:
