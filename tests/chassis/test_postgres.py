@@ -17,6 +17,7 @@ import pytest
 from chassis.children import Account, start_child
 from chassis.postgres import EmbeddedPostgres, PostgresUnavailable
 from chassis.postgres.access import record_account, recorded_account
+from chassis.postgres.memory import shared_buffers
 from testkit.postgres import SETTINGS, TestPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -288,3 +289,16 @@ def test_a_child_starts_with_no_signal_held_back(tmp_path: Path) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     assert (tmp_path / "output").read_text() == "set()\n"
+
+
+def test_pages_are_kept_in_an_eighth_of_the_memory_that_may_be_used(tmp_path: Path) -> None:
+    limit = tmp_path / "memory.max"
+    sizes = {}
+    for mebibytes in (512, 2048, 4096, 1 << 30):
+        limit.write_text(f"{mebibytes << 20}\n")
+        sizes[mebibytes] = int(shared_buffers(limit).removesuffix("MB"))
+    limit.write_text("max\n")
+
+    assert (sizes[512], sizes[2048]) == (128, 256)
+    assert sizes[2048] <= sizes[4096] <= sizes[1 << 30] <= 1024
+    assert shared_buffers(limit) == shared_buffers(tmp_path / "none") == f"{sizes[1 << 30]}MB"

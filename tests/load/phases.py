@@ -88,9 +88,11 @@ def grow(stage: Stage, outcome: Outcome, sizes: Sizes, bench: Bench, rounds: int
             began, database = time.monotonic(), name.replace(" ", "_")
             fill = partial(load, stage.psql, database, Book(members, entries // members))
             servers[name] = stack.enter_context(stage.another(database, fill))
-            _meet(stage, bench, servers[name], members, database)
             outcome.sizes[name] = f"{entries:,} entries of {members:,} members"
             say(f"{entries:,} entries after {time.monotonic() - began:.0f} s")
+        # Filling ends with a checkpoint, so that nobody was met in either.
+        for name, server in servers.items():
+            _meet(stage, bench, server, members, name.replace(" ", "_"))
         for _ in range(rounds):
             for name, server in servers.items():
                 _note(outcome, name, bench.load(earn, server, members))
