@@ -72,8 +72,10 @@ async def page_of_statement(
     async with context.reads.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         last = view.sequence if place is None else max(0, min(place.last, view.sequence))
         whole = await stretch_of(connection, query, key, last, number)
-        opening = await statements.balances_after(connection, key, whole.after, currencies)
-        closing = await statements.balances_after(connection, key, whole.until, currencies)
+        # Of a currency that it never had the whole history would be searched.
+        had = [each for each in currencies if each in view.balances]
+        opening = await statements.balances_after(connection, key, whole.after, had)
+        closing = await statements.balances_after(connection, key, whole.until, had)
         found = await seen_entries(connection, _beyond(whole, place), sight, size + 1)
         lines = await _lines(connection, whole, sight, found[:size], opening)
     revisions = {each.stored.posting.revision for each in lines}

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import asyncpg
+
 from chassis.database import Connection
 from services.ledger.domain.account import Link
 from services.ledger.domain.groups import GroupRules
@@ -37,33 +39,39 @@ JOIN pool p ON p.bucket = m.bucket AND p.account = m.account
 """
 
 # Postings of an account come one after the other in its bucket's stream, as their entries do.
-_ENTRIES = f"""
-SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS}
+_BOUNDS = """
+SELECT coalesce(min(posting) FILTER (WHERE sequence = $3), 0),
+    coalesce(max(posting) FILTER (WHERE sequence = $4), 0)
+FROM entry WHERE bucket = $1 AND account = $2 AND sequence IN ($3, $4)
+"""
+
+_DOINGS = """
+SELECT x.sequence, x.first_entry, x.first_entry + x.entry_count - 1
 FROM unnest($5::int[], $6::bigint[]) AS k (bucket, account)
 CROSS JOIN LATERAL (
-    SELECT p.sequence, e.sequence AS entry
-    FROM posting p
-    JOIN entry e ON e.bucket = p.bucket AND e.account = p.account
-        AND e.sequence >= p.first_entry AND e.sequence < p.first_entry + p.entry_count
-    WHERE p.bucket = $1 AND p.account = $2
-        AND p.addressee_bucket = k.bucket AND p.addressee = k.account
-        AND p.sequence BETWEEN coalesce((
-            SELECT posting FROM entry WHERE bucket = $1 AND account = $2 AND sequence = $3
-        ), 0) AND coalesce((
-            SELECT posting FROM entry WHERE bucket = $1 AND account = $2 AND sequence = $4
-        ), {2**63 - 1})
-        AND e.sequence > $3 AND e.sequence <= $4
-        AND ($7::smallint IS NULL OR e.currency = $7)
-        AND ($8::smallint[] IS NULL OR e.kind = ANY ($8))
-    ORDER BY p.sequence {{order}}, e.sequence {{order}}
-    LIMIT $9
+    SELECT sequence, first_entry, entry_count FROM posting
+    WHERE bucket = $1 AND account = $2 AND addressee_bucket = k.bucket AND addressee = k.account
+        AND sequence BETWEEN $3 AND $4
+    ORDER BY sequence {order}
+    LIMIT $7
 ) x
-JOIN posting p ON p.bucket = $1 AND p.sequence = x.sequence
-JOIN entry e ON e.bucket = $1 AND e.account = $2 AND e.sequence = x.entry
-ORDER BY e.sequence {{order}}
-LIMIT $9
+ORDER BY x.sequence {order}
+LIMIT $7
 """
-_OLDEST_FIRST, _NEWEST_FIRST = (_ENTRIES.format(order=order) for order in ("ASC", "DESC"))
+_OLDEST_FIRST, _NEWEST_FIRST = (_DOINGS.format(order=order) for order in ("ASC", "DESC"))
+
+# Every row by its whole key: no plan can be made of it that reads a whole account.
+_ENTRIES = f"""
+SELECT {history.ENTRY_COLUMNS}, {history.POSTING_COLUMNS}
+FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[])
+    AS k (bucket, account, sequence, posting)
+JOIN entry e ON e.bucket = k.bucket AND e.account = k.account AND e.sequence = k.sequence
+JOIN posting p ON p.bucket = k.bucket AND p.sequence = k.posting
+WHERE ($5::smallint IS NULL OR e.currency = $5) AND ($6::smallint[] IS NULL OR e.kind = ANY ($6))
+"""
+
+# So many postings are looked through at once where few of them have what is looked for.
+_POSTINGS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +102,40 @@ async def entries_of(
     connection: Connection, stretch: Stretch, addressees: Collection[Key], limit: int
 ) -> list[StoredEntry]:
     """At most `limit` entries whose doing was that of some members, with lots' ids."""
-    rows = await connection.fetch(
-        _NEWEST_FIRST if stretch.newest_first else _OLDEST_FIRST,
-        *stretch.key, stretch.after, stretch.until, *_columns(addressees), stretch.currency,
-        stretch.kinds, limit,
-    )  # fmt: skip
-    return await history.stored_entries(connection, stretch.key, rows)
+    statement = _NEWEST_FIRST if stretch.newest_first else _OLDEST_FIRST
+    bounds = await connection.fetchrow(_BOUNDS, *stretch.key, stretch.after, stretch.until)
+    assert bounds is not None
+    low, high = bounds
+    found: list[asyncpg.Record] = []
+    wanted = limit
+    while len(found) < limit:
+        doings = await connection.fetch(
+            statement, *stretch.key, low, high, *_columns(addressees), wanted
+        )
+        named = [
+            (entry, posting)
+            for posting, first, last in doings
+            for entry in range(max(first, stretch.after + 1), min(last, stretch.until) + 1)
+        ]
+        bucket, account = stretch.key
+        entries = await connection.fetch(
+            _ENTRIES,
+            [bucket] * len(named),
+            [account] * len(named),
+            [entry for entry, _ in named],
+            [posting for _, posting in named],
+            stretch.currency,
+            stretch.kinds,
+        )
+        found += sorted(entries, key=_sequence, reverse=stretch.newest_first)
+        if len(doings) < wanted:
+            break
+        last = doings[-1][0]
+        low, high = (low, last - 1) if stretch.newest_first else (last + 1, high)
+        wanted = _POSTINGS_AT_ONCE
+    return await history.stored_entries(connection, stretch.key, found[:limit])
+
+
+def _sequence(row: asyncpg.Record) -> int:
+    sequence: int = row[2]
+    return sequence
