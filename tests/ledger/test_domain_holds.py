@@ -368,3 +368,15 @@ def test_held_points_are_told_of_when_they_come_back() -> None:
 
     assert [entry.kind for entry in posting.entries] == [Kind.EXPIRY_NOTICED]
     book.check()
+
+
+def test_a_lot_is_told_of_once_where_a_part_of_it_was_held_and_lapsed_before() -> None:
+    book = Book(expiry=(TWENTY,), expiry_notice_days=10)
+    book.do("2026-01-01", Earn(10))
+    book.hold("2026-01-02", 4, expire_time=at("2026-01-05"))
+    book.hold("2026-01-02", 1, expire_time=at("2026-01-06"))
+
+    posting = book.settle("2026-01-12")[-1]
+
+    assert [entry.draws for entry in posting.entries] == [((1, 10),)]
+    book.check()

@@ -148,6 +148,7 @@ class Driver:
 
     def do(self, command: Command) -> tuple[Answer, resources_pb2.Account]:
         """Sends a command by its own method, or as a post."""
+        known = {member: dict(lots) for member, lots in self.lots.items()}
         answer = self.ledger.call(*self._call_of(command))
         assert bool(answer.posting.posting) != (command.validate_only and not answer.replayed)
         if answer.posting.posting:
@@ -162,6 +163,9 @@ class Driver:
         if isinstance(answer, ledger_pb2.TransferPointsResponse):
             received = self.entries(answer.received.member, answer.received.entries)
         result = self.answer(answer.posting, answer.replayed, value)
+        if not answer.posting.posting:
+            # Lots of a rehearsal are not there afterwards.
+            self.lots = known
         return replace(result, reversal=reversal, received=received), answer.account
 
     def _worth(
@@ -241,6 +245,20 @@ class Driver:
         )
         account: resources_pb2.Account = self.ledger.call(self.ledger.ledger.GetAccount, request)
         return account
+
+    def accounts(
+        self, members: Sequence[str], windows: Sequence[Window] = ()
+    ) -> list[resources_pb2.Account]:
+        """`BatchGetAccounts`; whoever is not there is said to be missing."""
+        request = ledger_pb2.BatchGetAccountsRequest(
+            program=self.program,
+            members=members,
+            windows=[messages.window_message(window) for window in windows],
+        )
+        answer = self.ledger.call(self.ledger.ledger.BatchGetAccounts, request)
+        found = [account.member for account in answer.accounts]
+        assert list(answer.missing) == [who for who in members if who not in found]
+        return list(answer.accounts)
 
     def account_at(self, member: str, as_of: ledger_pb2.AsOf) -> resources_pb2.Account:
         """`GetAccount` of an instant in the past."""

@@ -1,11 +1,10 @@
-"""What hypothesis draws: programs, operations and times that meet at boundaries on purpose."""
+"""What is drawn: programs, operations and times that meet at boundaries on purpose."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import strategies as st
-
+from tests.properties.chance import Chance
 from tests.properties.model_shapes import (
     Adjust,
     Count,
@@ -42,75 +41,94 @@ JUMPS = (
     timedelta(days=100),
 )
 
-amounts = st.integers(1, 60) | st.sampled_from((1, 5, 10, 100, 10**15 - 1, 10**15))
-small = st.integers(1, 60)
-rare = st.integers(0, 19).map(lambda number: number == 0)
-policies = st.sampled_from(("WITHIN_BALANCE", "OWN_LOTS_ONLY", "ALLOW_DEBT", "ALLOW_DEBT"))
-rounds = st.sampled_from(("", "", "DAY", "MONTH", "QUARTER", "YEAR"))
+LARGE = (1, 5, 10, 100, 10**15 - 1, 10**15)
+POLICIES = ("WITHIN_BALANCE", "OWN_LOTS_ONLY", "ALLOW_DEBT", "ALLOW_DEBT")
+ROUNDS = ("", "", "DAY", "MONTH", "QUARTER", "YEAR")
+PERIODS = ("LIFETIME", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR", "ROLLING_DAYS", "ROLLING_MONTHS")
+OPERATIONS = ("earn", "earn", "earn", "redeem", "redeem", "adjust", "count")
 
 
-@st.composite
-def strategies(draw: st.DrawFn, start: datetime) -> tuple[Strategy, ...]:
+def small(chance: Chance) -> int:
+    """Points as they are mostly."""
+    return chance.number(1, 60)
+
+
+def amounts(chance: Chance) -> int:
+    """Points, up to the most that may be moved at once."""
+    return small(chance) if chance.coin() else chance.pick(LARGE)
+
+
+def strategies(chance: Chance, start: datetime) -> tuple[Strategy, ...]:
     """One strategy of each kind, the first being the program's default."""
     day = date(start.year, start.month, start.day)
     found = [
         Strategy("never", "NONE"),
-        Strategy("fixed", "FIXED", days=draw(st.integers(1, 40)), round_to=draw(rounds)),
-        Strategy("monthly", "FIXED", months=draw(st.integers(1, 3)), round_to=draw(rounds)),
-        Strategy("idle", "INACTIVITY", months=draw(st.integers(1, 2))),
-        Strategy("dated", "DATE", day=day + timedelta(days=draw(st.integers(-2, 40)))),
+        Strategy("fixed", "FIXED", days=chance.number(1, 40), round_to=chance.pick(ROUNDS)),
+        Strategy("monthly", "FIXED", months=chance.number(1, 3), round_to=chance.pick(ROUNDS)),
+        Strategy("idle", "INACTIVITY", months=chance.number(1, 2)),
+        Strategy("dated", "DATE", day=day + timedelta(days=chance.number(-2, 40))),
     ]
-    return tuple(draw(st.permutations(found)))
+    return tuple(chance.shuffled(found))
 
 
-@st.composite
-def limits(draw: st.DrawFn) -> Limits:
+def _one_in_three(chance: Chance, low: int, high: int) -> int | None:
+    return chance.number(low, high) if chance.number(0, 2) == 2 else None
+
+
+def limits(chance: Chance) -> Limits:
     """Caps that bite, or none."""
-    cap = st.none() | st.none() | st.integers(0, 150)
-    return Limits(draw(cap), draw(cap), draw(cap))
+    return Limits(*(_one_in_three(chance, 0, 150) for _ in range(3)))
 
 
-@st.composite
-def programs(draw: st.DrawFn, start: datetime) -> Settings:
+def _near(chance: Chance, start: datetime) -> datetime | None:
+    days = _one_in_three(chance, -5, 40) if chance.coin() else None
+    return None if days is None else start + timedelta(days)
+
+
+def programs(chance: Chance, start: datetime) -> Settings:
     """A program's settings."""
-    near = st.none() | st.none() | st.integers(-5, 40).map(lambda days: start + timedelta(days))
+    drawn = _any_program(chance, start)
+    # What ends before it starts is no program.
+    over = drawn.start and drawn.end and drawn.end <= drawn.start
+    return replace(drawn, end=None) if over else drawn
+
+
+def _any_program(chance: Chance, start: datetime) -> Settings:
     return Settings(
-        zone=ZoneInfo(draw(st.sampled_from(ZONES))),
-        strategies=draw(strategies(start)),
+        zone=ZoneInfo(chance.pick(ZONES)),
+        strategies=strategies(chance, start),
         currencies=CURRENCIES,
         counters=COUNTERS,
-        limits=draw(limits()),
-        overrides=(("cash", draw(limits())),),
-        currency_expiry=(("miles", "idle"),) if draw(st.booleans()) else (),
-        money=draw(st.sampled_from(("USD", "JPY", "KWD"))),
-        auto_enrol=not draw(rare),
-        start=start - timedelta(days=3) if draw(rare) else None,
-        end=draw(near) if draw(st.booleans()) else None,
-        redeem_until=draw(near) if draw(st.booleans()) else None,
-        minimum_balance=draw(st.sampled_from((0, 0, 7))),
-        step=draw(st.sampled_from((1, 1, 1, 5))),
-        rate=draw(st.sampled_from(("", "0.015", "1", "0.333333333"))),
-        pending_conversion=draw(st.booleans()),
-        notice_days=draw(st.sampled_from((0, 0, 0, 3, 30))),
-        billing_month=draw(st.booleans()),
-        returns_policy=draw(policies),
-        debt_floor=draw(st.none() | st.integers(0, 60)),
-        redemption_reversal=not draw(rare),
-        grace_days=draw(st.sampled_from((0, 0, 1, 30))),
-        transfer_enabled=not draw(rare),
-        transfer_minimum=draw(st.sampled_from((1, 1, 5))),
-        transfer_maximum=draw(st.sampled_from((None, None, 40))),
-        transfer_count=draw(st.sampled_from((None, None, 2))),
-        transfer_points=draw(st.sampled_from((None, None, 80))),
-        transfer_age_days=draw(st.sampled_from((0, 0, 1, 9))),
+        limits=limits(chance),
+        overrides=(("cash", limits(chance)),),
+        currency_expiry=(("miles", "idle"),) if chance.coin() else (),
+        money=chance.pick(("USD", "JPY", "KWD")),
+        auto_enrol=not chance.rare(),
+        start=start - timedelta(days=3) if chance.rare() else None,
+        end=_near(chance, start),
+        redeem_until=_near(chance, start),
+        minimum_balance=chance.pick((0, 0, 7)),
+        step=chance.pick((1, 1, 1, 5)),
+        rate=chance.pick(("", "0.015", "1", "0.333333333")),
+        pending_conversion=chance.coin(),
+        notice_days=chance.pick((0, 0, 0, 3, 30)),
+        billing_month=chance.coin(),
+        returns_policy=chance.pick(POLICIES),
+        debt_floor=chance.number(0, 60) if chance.coin() else None,
+        redemption_reversal=not chance.rare(),
+        grace_days=chance.pick((0, 0, 1, 30)),
+        transfer_enabled=not chance.rare(),
+        transfer_minimum=chance.pick((1, 1, 5)),
+        transfer_maximum=chance.pick((None, None, 40)),
+        transfer_count=chance.pick((None, None, 2)),
+        transfer_points=chance.pick((None, None, 80)),
+        transfer_age_days=chance.pick((0, 0, 1, 9)),
     )
 
 
-@st.composite
-def reconfigured(draw: st.DrawFn, settings: Settings) -> Settings:
+def reconfigured(chance: Chance, settings: Settings) -> Settings:
     """The same program with other settings; zone, strategies and currencies stay."""
-    start = STARTS[0]
-    other = draw(programs(start))
+    other = programs(chance, STARTS[0])
     return replace(
         other,
         zone=settings.zone,
@@ -118,7 +136,7 @@ def reconfigured(draw: st.DrawFn, settings: Settings) -> Settings:
         overrides=settings.overrides,
         currency_expiry=settings.currency_expiry,
         money=settings.money,
-        default_expiry=draw(st.sampled_from(("", *NAMES))),
+        default_expiry=chance.pick(("", *NAMES)),
         start=None,
         end=None,
         redeem_until=None,
@@ -127,57 +145,40 @@ def reconfigured(draw: st.DrawFn, settings: Settings) -> Settings:
     )
 
 
-@st.composite
-def operations(draw: st.DrawFn, now: datetime) -> Op:
+def operations(chance: Chance, now: datetime) -> Op:
     """One operation, mostly one that can succeed."""
-    currency = "gold" if draw(rare) else draw(st.sampled_from(("", "", *CURRENCIES)))
-    expiry = "nope" if draw(rare) else draw(st.sampled_from(("", "", *NAMES)))
-    kind = draw(st.sampled_from(("earn", "earn", "earn", "redeem", "redeem", "adjust", "count")))
-    points = draw(amounts) if draw(rare) else draw(small)
-    partial = draw(st.booleans())
+    currency = "gold" if chance.rare() else chance.pick(("", "", *CURRENCIES))
+    expiry = "nope" if chance.rare() else chance.pick(("", "", *NAMES))
+    kind = chance.pick(OPERATIONS)
+    points = amounts(chance) if chance.rare() else small(chance)
+    partial = chance.coin()
     if kind == "earn":
-        later = st.sampled_from((None, None, -JUMPS[3], *JUMPS[1:6]))
-        wait = draw(later)
+        wait = chance.pick((None, None, -JUMPS[3], *JUMPS[1:6]))
         return Earn(points, currency, expiry, None if wait is None else now + wait)
     if kind == "redeem":
-        if draw(st.booleans()):
+        if chance.coin():
             points += -points % 5
         return Redeem(points, currency, partial)
     if kind == "count":
-        counter = "unknown" if draw(rare) else draw(st.sampled_from(COUNTERS))
-        return Count(counter, draw(st.sampled_from((1, 7, -3))))
-    if draw(st.booleans()):
+        counter = "unknown" if chance.rare() else chance.pick(COUNTERS)
+        return Count(counter, chance.pick((1, 7, -3)))
+    if chance.coin():
         return Adjust(points, currency, "goodwill", expiry=expiry)
     return Adjust(-points, currency, "mistake", allow_partial=partial)
 
 
-@st.composite
-def windows(draw: st.DrawFn, now: datetime) -> Window:
+def windows(chance: Chance, now: datetime) -> Window:
     """A window of a counter that exists."""
-    counter = draw(st.sampled_from((*COUNTERS, "points_earned", "points_earned:cash")))
-    period = draw(
-        st.sampled_from(
-            (
-                "LIFETIME",
-                "DAY",
-                "WEEK",
-                "MONTH",
-                "QUARTER",
-                "YEAR",
-                "ROLLING_DAYS",
-                "ROLLING_MONTHS",
-            )
-        )
-    )
-    length = draw(st.integers(1, 40)) if period.startswith("ROLLING") else 0
-    back = draw(st.sampled_from((None, *JUMPS)))
+    counter = chance.pick((*COUNTERS, "points_earned", "points_earned:cash"))
+    period = chance.pick(PERIODS)
+    length = chance.number(1, 40) if period.startswith("ROLLING") else 0
+    back = chance.pick((None, *JUMPS))
     return Window(counter, period, length, None if back is None else now - back)
 
 
-@st.composite
-def effective_times(draw: st.DrawFn, now: datetime) -> datetime | None:
+def effective_times(chance: Chance, now: datetime) -> datetime | None:
     """Mostly now; sometimes late, rarely in the future."""
-    if draw(rare):
+    if chance.rare():
         return now + timedelta(microseconds=1)
-    back = draw(st.sampled_from((None, None, None, *JUMPS)))
+    back = chance.pick((None, None, None, *JUMPS))
     return None if back is None else now - back

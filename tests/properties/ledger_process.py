@@ -20,6 +20,8 @@ from tests.properties.driver import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 40
+# Longer than the longest of the long proofs.
+TOKEN_SECONDS = 6 * 3600
 
 
 def free_port() -> int:
@@ -50,7 +52,7 @@ class Cluster:
         """A credential; without scopes, one that may do everything but speak as a member."""
         allowed = frozenset(scopes) or SCOPES - {"me"}
         identity = Identity(organization, allowed, actor)
-        return self._issuer.issue(identity, lifetime_seconds=3600)
+        return self._issuer.issue(identity, lifetime_seconds=TOKEN_SECONDS)
 
     def start(self, port: int = 0) -> "LedgerProcess":
         """Starts one more process, on a free port or this one, and waits until it serves."""

@@ -15,6 +15,7 @@ from tests.properties.agreement import (
     assert_same_account,
     assert_same_history,
 )
+from tests.properties.chance import Drawn
 from tests.properties.driver import Driver, Ledger
 from tests.properties.effort import effort, seeded
 from tests.properties.model import Program
@@ -24,17 +25,18 @@ from tests.properties.model_shapes import Answer, Command, Earn, Refused, Settin
 @st.composite
 def lists_of_posts(draw: st.DrawFn) -> tuple[datetime, Settings, list[Command]]:
     """A program and up to twenty posts, a fifth of them sent twice."""
-    start = draw(st.sampled_from(some.STARTS))
+    chance = Drawn(draw)
+    start = chance.pick(some.STARTS)
     # Members are told ahead once in a transaction, which a batch is and singles are not.
-    settings = replace(draw(some.programs(start)), notice_days=0)
+    settings = replace(some.programs(chance, start), notice_days=0)
     posts: list[Command] = []
-    for number in range(draw(st.integers(2, 20))):
-        if posts and draw(st.integers(0, 4)) == 0:
-            posts.append(draw(st.sampled_from(posts)))
+    for number in range(chance.number(2, 20)):
+        if posts and chance.number(0, 4) == 0:
+            posts.append(chance.pick(posts))
             continue
-        ops = tuple(draw(some.operations(start)) for _ in range(draw(st.integers(1, 3))))
-        member = draw(st.sampled_from(some.MEMBERS))
-        time = draw(some.effective_times(start))
+        ops = tuple(some.operations(chance, start) for _ in range(chance.number(1, 3)))
+        member = chance.pick(some.MEMBERS)
+        time = some.effective_times(chance, start)
         posts.append(Command(member, f"r{number}", ops, effective_time=time))
     return start, settings, posts
 

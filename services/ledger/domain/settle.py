@@ -109,8 +109,12 @@ def _notice(fold: Fold, due: _Due, lot: Lot, earliest: datetime | None = None) -
         return
     if earliest is not None:
         instant = max(instant, earliest)
-    if instant <= fold.now:
-        due.noticed.setdefault(instant, []).append(lot)
+    if instant > fold.now:
+        return
+    lots = due.noticed.setdefault(instant, [])
+    # A lot is told of once, also where a part of it was held and lapsed before.
+    if earliest is None or lot not in lots:
+        lots.append(lot)
 
 
 def _after_lapse(fold: Fold, due: _Due, hold: Hold) -> None:
