@@ -494,7 +494,9 @@ class Entry(_message.Message):
         MOVED_OUT: Entry._Kind.ValueType  # 22
         """Points left with a merge, or for or from a group."""
         MOVED_IN: Entry._Kind.ValueType  # 23
-        """Points came with a merge, or into or from a group; makes a lot, or brings debt."""
+        """Points came with a merge, or into or from a group; makes a lot, or brings debt. With 0 points
+        the lot has what is known of points that may come back.
+        """
         LINKED: Entry._Kind.ValueType  # 24
         """From here on the member's postings land in another account; 0 points."""
         UNLINKED: Entry._Kind.ValueType  # 25
@@ -550,7 +552,9 @@ class Entry(_message.Message):
     MOVED_OUT: Entry.Kind.ValueType  # 22
     """Points left with a merge, or for or from a group."""
     MOVED_IN: Entry.Kind.ValueType  # 23
-    """Points came with a merge, or into or from a group; makes a lot, or brings debt."""
+    """Points came with a merge, or into or from a group; makes a lot, or brings debt. With 0 points
+    the lot has what is known of points that may come back.
+    """
     LINKED: Entry.Kind.ValueType  # 24
     """From here on the member's postings land in another account; 0 points."""
     UNLINKED: Entry.Kind.ValueType  # 25
@@ -615,9 +619,13 @@ class Entry(_message.Message):
     related: _builtins.int
     """Output only. Sequence of the entry that this one refers to: the hold's, or the one reversed; else 0."""
     unrecovered: _builtins.int
-    """Output only. Of kind EARNING_REVERSED: points that could not be taken, which stay a claim."""
+    """Output only. Of kind EARNING_REVERSED: points that could not be taken, which stay a claim. Of
+    kinds MOVED_OUT and MOVED_IN: points of a claim that moved along.
+    """
     expired: _builtins.int
-    """Output only. Of kind EARNING_REVERSED: points of it that had expired unspent."""
+    """Output only. Of kind EARNING_REVERSED: points of it that had expired unspent. Of kinds MOVED_OUT
+    and MOVED_IN: expired points of the lot, of which it is known from here on in the other account.
+    """
     counterpart: _builtins.str
     """Output only. The other member of a transfer or a move."""
     attributed_member: _builtins.str
