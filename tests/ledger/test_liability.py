@@ -115,7 +115,8 @@ async def _lots_of_all_times(
 
 async def _told(rows: Connection, program: int, zone: str, now: datetime) -> Any:
     """Twice what is owed, without history and with it, and the history."""
-    owed, months = [], {}
+    owed: list[Any] = []
+    months: dict[Any, list[int]] = {}
     for history in (False, True):
         found = await store.lots(rows, program, zone, now, history=history)
         owed.append([
@@ -125,9 +126,9 @@ async def _told(rows: Connection, program: int, zone: str, now: datetime) -> Any
         ])  # fmt: skip
         for each in found:
             if each.points:
-                before = months.setdefault((each.currency, each.earned), (0, 0, False))
+                before = months.get((each.currency, each.earned), [0, 0, 0])
                 numbers = (each.points, each.expired, each.left)
-                months[each.currency, each.earned] = tuple(map(add, before, numbers))
+                months[each.currency, each.earned] = list(map(add, before, numbers))
     history_rows = [(*month, *some[:2], bool(some[2])) for month, some in sorted(months.items())]
     return *owed, history_rows
 
