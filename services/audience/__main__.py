@@ -10,6 +10,7 @@ from chassis.channels import open_channel
 from chassis.credentials import OwnCredentials
 from chassis.database import open_pools
 from chassis.identity import TokenIssuer, TokenVerifier, read_issuer, read_verifier
+from chassis.jobs import beside
 from chassis.migrations import migrate
 from chassis.serve import run_service
 from chassis.server import Server, build_server
@@ -83,14 +84,8 @@ async def running(
     settings: AudienceSettings, issuer: TokenIssuer
 ) -> AsyncIterator[AudienceContext]:
     """The audience service without its server, following the streams; stopped at the end."""
-    async with opened(settings, issuer) as context:
-        followers = following.start(context)
-        try:
-            yield context
-        finally:
-            for follower in followers:
-                follower.cancel()
-            await asyncio.gather(*followers, return_exceptions=True)
+    async with opened(settings, issuer) as context, beside(following.jobs(context)):
+        yield context
 
 
 async def serve(settings: AudienceSettings, stopping: asyncio.Event) -> None:

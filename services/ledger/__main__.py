@@ -17,6 +17,7 @@ from chassis.bell import Bell
 from chassis.buckets import ensure_buckets
 from chassis.database import ACQUIRE_TIMEOUT_S, Pools, engine, open_pools
 from chassis.identity import TokenVerifier, read_verifier
+from chassis.jobs import beside
 from chassis.memory import spare_collections
 from chassis.migrations import migrate
 from chassis.serve import run_service
@@ -174,20 +175,16 @@ async def running(
         proof = proof_context(settings, programs)
         lanes.start()
         jobs = [
-            asyncio.create_task(settlement.run(ledger)),
-            asyncio.create_task(waking.run(ledger)),
-            asyncio.create_task(
-                forgetting.run(partial(forget_erasures, programs), settings.erasure_days)
-            ),
+            settlement.run(ledger),
+            waking.run(ledger),
+            forgetting.run(partial(forget_erasures, programs), settings.erasure_days),
         ]
         if proof.keeper is not None and settings.checkpoint_minutes:
-            jobs.append(asyncio.create_task(checkpoints.run(proof, settings.checkpoint_minutes)))
+            jobs.append(checkpoints.run(proof, settings.checkpoint_minutes))
         try:
-            yield programs, ledger
+            async with beside(jobs):
+                yield programs, ledger
         finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
             await lanes.stop()
             await checkpoints.drain(proof)
 

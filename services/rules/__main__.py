@@ -13,6 +13,7 @@ from chassis.channels import open_channel
 from chassis.credentials import OwnCredentials
 from chassis.database import Pools, open_pools
 from chassis.identity import TokenVerifier, read_issuer, read_verifier
+from chassis.jobs import beside
 from chassis.migrations import migrate
 from chassis.serve import run_service
 from chassis.server import Server, build_server
@@ -103,19 +104,15 @@ async def running(settings: RulesSettings) -> AsyncIterator[RulesContext]:
         jobs = []
         if credentials.own is not None:
             jobs = [
-                asyncio.create_task(redrive.run(context, settings.rules_redrive_every_seconds)),
-                asyncio.create_task(following.run(context, Erasures(to_ledger), credentials.own)),
+                redrive.run(context, settings.rules_redrive_every_seconds),
+                following.run(context, Erasures(to_ledger), credentials.own),
             ]
         else:
             logs.logger("rules").warning(
                 "without a key of its own, unfinished events wait, and who is erased stays"
             )
-        try:
+        async with beside(jobs):
             yield context
-        finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
 
 
 def read_credentials(path: Path | None) -> Credentials:

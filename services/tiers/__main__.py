@@ -12,6 +12,7 @@ from chassis.channels import open_channel
 from chassis.credentials import OwnCredentials
 from chassis.database import ACQUIRE_TIMEOUT_S, Pools, open_pools
 from chassis.identity import TokenIssuer, TokenVerifier, read_issuer, read_verifier
+from chassis.jobs import beside
 from chassis.migrations import migrate
 from chassis.serve import run_service
 from chassis.server import Server, build_server
@@ -88,19 +89,11 @@ async def running(
             credentials=OwnCredentials(issuer, "service:tiers", {"ledger:read"}),
             buckets=settings.tiers_buckets,
         )
-        jobs = [
-            asyncio.create_task(
-                forgetting.run(partial(forget_erasures, context), settings.erasure_days)
-            )
-        ]
+        jobs = [forgetting.run(partial(forget_erasures, context), settings.erasure_days)]
         if following:
-            jobs.append(asyncio.create_task(follow_ledger.run(context, settings.tiers_dsn)))
-        try:
+            jobs.append(follow_ledger.run(context, settings.tiers_dsn))
+        async with beside(jobs):
             yield context
-        finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
 
 
 async def serve(settings: TiersSettings, stopping: asyncio.Event) -> None:

@@ -1,11 +1,10 @@
 """Following the streams of the ledger and the tiers, each by itself."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from chassis.streams import Cursors, Pace, follow
 from services.audience.operations import follow as operations
@@ -77,15 +76,12 @@ def followed(context: AudienceContext) -> tuple[Followed, ...]:
     )
 
 
-def start(context: AudienceContext) -> tuple[asyncio.Task[None], ...]:
-    """Follow every stream for ever, each in a task of its own: one that is down stops no other."""
-    return tuple(
-        asyncio.create_task(_run(context, stream), name=f"follow {stream.name}")
-        for stream in followed(context)
-    )
+def jobs(context: AudienceContext) -> list[Coroutine[Any, Any, NoReturn]]:
+    """Following every stream for ever, each by itself: one that is down stops no other."""
+    return [_run(context, stream) for stream in followed(context)]
 
 
-async def _run(context: AudienceContext, stream: Followed) -> None:
+async def _run(context: AudienceContext, stream: Followed) -> NoReturn:
     async def save(reached: datetime) -> None:
         await operations.save_reached(context, stream.name, reached)
 
