@@ -21,11 +21,11 @@ CLOSE_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 10_000
 IDLE_TRANSACTION_TIMEOUT_MS = 15_000
-PLANS_KEPT_S, PLANS_KEPT_S_MAX = 2.0, 300.0
+PLANS_KEPT_S, PLANS_KEPT_S_MAX = 0.25, 300.0
 
 
 class PlansAge:
-    """How long a connection keeps the plans of its statements: seconds at first, minutes later.
+    """How long a connection keeps the plans of its statements: a moment at first, minutes later.
 
     A plan that was made for a small table reads all of it, and would until somebody analyzes the
     table, however large it is by then. Each time they are kept twice as long: a table that grows at

@@ -110,15 +110,15 @@ async def test_plans_are_made_anew_in_time(pools: Pools, monkeypatch: pytest.Mon
             assert await _planned(connection) == BY_INDEX
             await connection.execute("SET enable_seqscan = on; SET enable_indexscan = off")
     found = []
-    # After two seconds, and then after four.
-    for now in (1.9, 2.0, 5.9, 6.0):
+    # After a quarter of a second, and then after half a one.
+    for now in (0.2, 0.25, 0.7, 0.75):
         await session.commit()
         async with pools.reads.acquire(timeout=5):
             pass
         async with pools.reads.acquire(timeout=5) as reader:
             for connection in (lane, reader):
                 found.append(await _planned(connection) == BY_INDEX)
-                if now == 2.0:
+                if now == 0.25:
                     await connection.execute("SET enable_seqscan = off; SET enable_indexscan = on")
     await session.close()
 
