@@ -1,6 +1,7 @@
 """What commands need of accounts besides what is always loaded, and loading what few need."""
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 
 from chassis.database import Connection
 from kernel import calendar
@@ -71,19 +72,17 @@ def counter_ranges(fold: Fold, command: Command) -> set[CounterRange]:
     """The months of counters that a command reads or changes."""
     key = fold.account.key
     policy = fold.policy
-    month = calendar.month_index(
-        calendar.local_day(command.effective_time or fold.now, policy.zone)
-    )
+    instant = command.effective_time or fold.now
     ranges: set[CounterRange] = set()
     for operation in command.operations:
         if isinstance(operation, Earn) and operation.currency in policy.currency_numbers:
             number = -1 - policy.currency_numbers[operation.currency]
             ranges.add((*key, number, *earning_months(fold, command)))
         elif isinstance(operation, Count) and operation.counter in policy.counter_numbers:
-            ranges.add((*key, policy.counter_numbers[operation.counter], month, month))
+            ranges.add(_month(fold, policy.counter_numbers[operation.counter], instant))
         elif isinstance(operation, TransferPoints):
             number = counters.TRANSFERRED - policy.currency_numbers.get(operation.currency, 0)
-            ranges.update({(*key, n, month, month) for n in (counters.TRANSFERS, number)})
+            ranges.update(_month(fold, n, instant) for n in (counters.TRANSFERS, number))
     for expectation in command.expect:
         counter = policy.counter_numbers.get(expectation.name)
         if counter is not None:
@@ -196,22 +195,21 @@ async def _load_months(
 
 
 def _earned_months(fold: Fold, lots: Iterable[Lot]) -> set[CounterRange]:
-    key, zone = fold.account.key, fold.policy.zone
-    ranges: set[CounterRange] = set()
-    for lot in lots:
-        month = calendar.month_index(calendar.local_day(lot.earn_time, zone))
-        ranges.add((*key, -1 - lot.currency, month, month))
-    return ranges
+    return {_month(fold, -1 - lot.currency, lot.earn_time) for lot in lots}
 
 
 def _reversed_months(fold: Fold, operation: Reverse) -> set[CounterRange]:
-    key, zone = fold.account.key, fold.policy.zone
     ranges: set[CounterRange] = set()
     for entry in operation.entries:
         counter = entry.counter
         if counter is None and entry.currency is not None:
             counter = -1 - entry.currency
         if counter is not None:
-            month = calendar.month_index(calendar.local_day(entry.effective_time, zone))
-            ranges.add((*key, counter, month, month))
+            ranges.add(_month(fold, counter, entry.effective_time))
     return ranges
+
+
+def _month(fold: Fold, counter: int, instant: datetime) -> CounterRange:
+    """The local month of an instant, of a counter of the account."""
+    month = calendar.month_index(calendar.local_day(instant, fold.policy.zone))
+    return (*fold.account.key, counter, month, month)
