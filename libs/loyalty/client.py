@@ -236,11 +236,7 @@ class _UnaryUnary:
         metadata: Metadata | None = None,
         **more: Any,
     ) -> Any:
-        seconds, sent = self._client.prepare(request, timeout, metadata)
-        try:
-            return self._inner(request, timeout=seconds, metadata=sent, **more)
-        except grpc.RpcError as error:
-            raise (refusal_of_error(error) or error) from error.__cause__
+        return self._answered(self._inner, request, timeout, metadata, more)
 
     def with_call(
         self,
@@ -249,11 +245,7 @@ class _UnaryUnary:
         metadata: Metadata | None = None,
         **more: Any,
     ) -> Any:
-        seconds, sent = self._client.prepare(request, timeout, metadata)
-        try:
-            return self._inner.with_call(request, timeout=seconds, metadata=sent, **more)
-        except grpc.RpcError as error:
-            raise (refusal_of_error(error) or error) from error.__cause__
+        return self._answered(self._inner.with_call, request, timeout, metadata, more)
 
     def future(
         self,
@@ -264,6 +256,20 @@ class _UnaryUnary:
     ) -> Any:
         seconds, sent = self._client.prepare(request, timeout, metadata)
         return self._inner.future(request, timeout=seconds, metadata=sent, **more)
+
+    def _answered(
+        self,
+        method: Any,
+        request: Message,
+        timeout: float | None,
+        metadata: Metadata | None,
+        more: Mapping[str, Any],
+    ) -> Any:
+        seconds, sent = self._client.prepare(request, timeout, metadata)
+        try:
+            return method(request, timeout=seconds, metadata=sent, **more)
+        except grpc.RpcError as error:
+            raise (refusal_of_error(error) or error) from error.__cause__
 
 
 class _UnaryStream:
