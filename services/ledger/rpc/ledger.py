@@ -6,8 +6,7 @@ from datetime import date
 from chassis.call import log_fields
 from chassis.identity import SERVICE_SCOPE, current_identity
 from chassis.paging import decode_token, encode_token, page_size
-from chassis.refusals import status_of
-from kernel.refusals import FieldViolation, InvalidField, Refusal
+from kernel.refusals import FieldViolation, InvalidField
 from loyalty.ledger.v1 import ledger_pb2, resources_pb2
 from loyalty.ledger.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.ledger.operations.ledger_context import LedgerContext
@@ -24,7 +23,7 @@ from services.ledger.operations.read_history import (
 from services.ledger.operations.sight import Member
 from services.ledger.operations.verify_account import verify_account
 from services.ledger.operations.watch_changes import watch_changes
-from services.ledger.rpc import changes, translate
+from services.ledger.rpc import changes, posts, translate
 from services.ledger.rpc.answers import answer, deadline
 from services.ledger.rpc.calls import Context, current_caller, found, reader
 from services.ledger.rpc.holds import HoldServicer
@@ -54,14 +53,14 @@ class LedgerServicer(
         self, request: ledger_pb2.EarnRequest, context: Context
     ) -> ledger_pb2.EarnResponse:
         """Give points."""
-        written = await self._one(translate.earn_post(request), request.validate_only)
+        written = await self._one(posts.earn_post(request), request.validate_only)
         return answer(ledger_pb2.EarnResponse(), written, request.program, request.member)
 
     async def Redeem(
         self, request: ledger_pb2.RedeemRequest, context: Context
     ) -> ledger_pb2.RedeemResponse:
         """Spend points."""
-        written = await self._one(translate.redeem_post(request), request.validate_only)
+        written = await self._one(posts.redeem_post(request), request.validate_only)
         response = ledger_pb2.RedeemResponse(value=translate.worth(written.posting, written.policy))
         return answer(response, written, request.program, request.member)
 
@@ -69,14 +68,14 @@ class LedgerServicer(
         self, request: ledger_pb2.AdjustRequest, context: Context
     ) -> ledger_pb2.AdjustResponse:
         """Credit or debit points."""
-        written = await self._one(translate.adjust_post(request), request.validate_only)
+        written = await self._one(posts.adjust_post(request), request.validate_only)
         return answer(ledger_pb2.AdjustResponse(), written, request.program, request.member)
 
     async def Count(
         self, request: ledger_pb2.CountRequest, context: Context
     ) -> ledger_pb2.CountResponse:
         """Add to a counter."""
-        written = await self._one(translate.count_post(request), request.validate_only)
+        written = await self._one(posts.count_post(request), request.validate_only)
         return answer(ledger_pb2.CountResponse(), written, request.program, request.member)
 
     async def Post(
@@ -93,9 +92,9 @@ class LedgerServicer(
     ) -> ledger_pb2.BatchPostResponse:
         """Do posts of many members, each with its own result."""
         caller = current_caller()
-        if sum(len(each.operations) for each in request.requests) > translate.OPERATIONS_MAX:
+        if sum(len(each.operations) for each in request.requests) > posts.OPERATIONS_MAX:
             raise InvalidField(
-                FieldViolation("requests", f"hold more than {translate.OPERATIONS_MAX} operations")
+                FieldViolation("requests", f"hold more than {posts.OPERATIONS_MAX} operations")
             )
         for place, each in enumerate(request.requests):
             if each.program not in ("", request.program):
@@ -107,22 +106,14 @@ class LedgerServicer(
                     FieldViolation(f"requests[{place}].validate_only", "belongs to the batch")
                 )
         commands = [
-            translate.command(each, caller, request.program, indexed=True)
-            for each in request.requests
+            posts.command(each, caller, request.program, indexed=True) for each in request.requests
         ]
         results = await batch_post(
             self._ledger, commands, validate_only=request.validate_only, deadline=deadline()
         )
         response = ledger_pb2.BatchPostResponse()
         for result in results:
-            message = response.results.add()
-            if isinstance(result, Refusal):
-                message.status.CopyFrom(status_of(result))
-            else:
-                message.replayed = result.replayed
-                translate.fill_posting(
-                    message.posting, result.posting, request.program, result.policy
-                )
+            translate.fill_result(response.results.add(), result, request.program)
         return response
 
     async def GetAccount(
@@ -152,7 +143,7 @@ class LedgerServicer(
         request: ledger_pb2.GetAccountRequest | ledger_pb2.BatchGetAccountsRequest,
         members: Sequence[str],
     ) -> Mapping[str, AccountRead]:
-        windows = [translate.window(each) for each in request.windows]
+        windows = [posts.window(each) for each in request.windows]
         organization = current_caller().organization
         if not request.HasField("as_of"):
             return await read_accounts(
@@ -280,7 +271,7 @@ class LedgerServicer(
     async def _one(
         self, request: ledger_pb2.PostRequest, validate_only: bool, *, indexed: bool = False
     ) -> Written:
-        command = translate.command(request, current_caller(), request.program, indexed=indexed)
+        command = posts.command(request, current_caller(), request.program, indexed=indexed)
         written = await post(
             self._ledger, command, validate_only=validate_only, deadline=deadline()
         )

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
-from chassis.refusals import status_of
 from kernel.refusals import FieldViolation, InvalidField, Refusal
 from loyalty.ledger.v1 import account_pb2, resources_pb2
 from services.ledger.domain.commands import Command, Enrol, Import, Opening
@@ -109,12 +108,7 @@ def import_results(
     """What became of the rows of an import."""
     response = account_pb2.ImportMembersResponse()
     for result in results:
-        message = response.results.add()
-        if isinstance(result, Refusal):
-            message.status.CopyFrom(status_of(result))
-        else:
-            message.replayed = result.replayed
-            translate.fill_posting(message.posting, result.posting, program, result.policy)
+        translate.fill_result(response.results.add(), result, program)
     return response
 
 

@@ -12,7 +12,8 @@ from loyalty.ledger.v1 import ledger_pb2
 from services.ledger.domain.commands import Command, Operation
 from services.ledger.operations.sight import Query
 from services.ledger.rpc.calls import current_caller
-from services.ledger.rpc.translate import expectation, instant
+from services.ledger.rpc.posts import expectation
+from services.ledger.rpc.translate import instant
 
 _NOT_COMPARED = ("program", "member", "request_id", "validate_only", "preconditions")
 
