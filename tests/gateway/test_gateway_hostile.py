@@ -107,7 +107,10 @@ def run_schemathesis(document: dict[str, Any], base_url: str) -> None:
             suppress_health_check=list(HealthCheck),
         )
         def agree(case: Any) -> None:
-            response = case.call(base_url=base_url, headers=header, timeout=20)  # noqa: B023 - called at once
-            case.validate_response(response, checks=checks)
+            response = case.call(base_url=base_url, headers=header, timeout=60)  # noqa: B023 - called at once
+            # Who gives a call a few milliseconds is told so where the machine is busy.
+            hasty = "X-Request-Timeout" in (case.headers or {})
+            if not (hasty and response.status_code == 504):
+                case.validate_response(response, checks=checks)
 
         agree()
