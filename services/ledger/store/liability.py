@@ -150,9 +150,7 @@ async def lots(
     ]
 
 
-async def entangled(
-    connection: Connection, program: int, now: datetime, limit: int
-) -> list[Key]:
+async def entangled(connection: Connection, program: int, now: datetime, limit: int) -> list[Key]:
     """At most `limit` accounts of which lots alone do not tell what is so when all is posted."""
     return [(row[0], row[1]) for row in await connection.fetch(_ENTANGLED, program, now, limit)]
 
