@@ -16,6 +16,9 @@ EARNING = "services.ledger.domain.earning"
 DECIDE = "services.ledger.domain.decide"
 EXPIRY = "services.ledger.domain.expiry"
 MOVES = "services.ledger.domain.moves"
+MERGING = "services.ledger.domain.merging"
+RECALL = "services.ledger.domain.recall"
+RETURNS = "services.ledger.operations.reversals"
 POST = "services.ledger.operations.post"
 
 COMMIT = """\
@@ -287,6 +290,33 @@ BUGS = (
             ),
         ),
         "given",
+    ),
+    Bug(
+        "what is known of lots does not come along in a merge",
+        (Change(MERGING, "currency and all_marks(lot) != NO_MARKS", "currency < 0"),),
+        "merged",
+    ),
+    Bug(
+        "what comes back meets only claims on its own lot",
+        (Change(REPAYMENT, "if _root(fold, other) == root]", "if other is lot]"),),
+        "merged",
+    ),
+    Bug(
+        "points in other accounts are not asked back",
+        (
+            Change(
+                RETURNS,
+                "        self._holders = await merges.holders(connection, self.roots)\n",
+                "        self._holders = set()\n",
+            ),
+            Change(RETURNS, "            raise Outrun\n", "            pass\n"),
+        ),
+        "shared",
+    ),
+    Bug(
+        "what was spent in a group is claimed where nothing comes back",
+        (Change(RECALL, "    room = spent - sum(", "    room = 0 * spent - sum("),),
+        "shared",
     ),
     Bug(
         "a frozen member can be given points",

@@ -21,6 +21,7 @@ from tests.faults.ledger_books import (
 )
 from tests.faults.trap_kit import DAY, INSTANT, PLAIN, START, policy
 from tests.planted.checks_locks import neighbours, ordered
+from tests.planted.checks_moves import merged, shared
 from tests.properties.agreement import (
     assert_same_account,
     assert_same_answer,
@@ -271,6 +272,8 @@ CHECKS: dict[str, Callable[[Cluster], None]] = {
     "idle": idle,
     "spent": spent,
     "given": given,
+    "merged": merged,
+    "shared": shared,
     "race": raced,
     "crowded": crowded,
     "ordered": ordered,

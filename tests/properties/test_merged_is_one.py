@@ -246,16 +246,19 @@ class Walk:
         return f"{self.model.settings}\n" + "\n".join(self.story)
 
 
+def walked(ledger: Ledger, seed: int) -> Walk:
+    """One walk from the beginning to the end."""
+    walk = Walk(ledger, seed)
+    for _ in range(STEPS):
+        walk.step()
+    walk.end()
+    return walk
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT_SECONDS)
 def test_whoever_was_merged_is_as_if_one_from_the_start(ledger: Ledger) -> None:
     """In every policy of returns, with time passing, expiry, grace and debt."""
     print(f"LOYALTY_TEST_SEED={SEED}")
-    merges = 0
-    for number in range(WALKS):
-        walk = Walk(ledger, SEED + number)
-        for _ in range(STEPS):
-            walk.step()
-        walk.end()
-        merges += walk.merges
+    merges = sum(walked(ledger, SEED + number).merges for number in range(WALKS))
     assert merges > WALKS

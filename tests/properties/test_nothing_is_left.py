@@ -155,18 +155,21 @@ class Walk:
         return "\n".join(self.story)
 
 
+def walked(ledger: Ledger, seed: int) -> Walk:
+    """One walk from the beginning to the end."""
+    walk = Walk(ledger, seed)
+    for _ in range(STEPS):
+        walk.step()
+    walk.end()
+    left = walk.left()
+    assert sum(a + p + h - d for a, p, h, d in left.values()) == 0, f"{left}\n{walk.told()}"
+    return walk
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT_SECONDS)
 def test_when_everything_is_taken_back_nothing_is_left(ledger: Ledger) -> None:
     """Whoever was merged under every policy; whoever shared points where lots give their own."""
     print(f"LOYALTY_TEST_SEED={SEED}")
-    moves = 0
-    for number in range(WALKS):
-        walk = Walk(ledger, SEED + number)
-        for _ in range(STEPS):
-            walk.step()
-        walk.end()
-        left = walk.left()
-        assert sum(a + p + h - d for a, p, h, d in left.values()) == 0, f"{left}\n{walk.told()}"
-        moves += walk.moves
+    moves = sum(walked(ledger, SEED + number).moves for number in range(WALKS))
     assert moves > WALKS
