@@ -16,6 +16,10 @@ from loyalty.command.clocks import StubPart
 from loyalty.command.event_sending import EventTotals, Submitter, chunks
 from loyalty.command.importing import (
     Acknowledged,
+    Fresh,
+    Into,
+    PatienceSeconds,
+    SkipBad,
     may_go_on,
     program_and_zone,
     run_import,
@@ -60,7 +64,7 @@ class Wanted:
 @app.command(name="import")
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the first line names the columns.")],
-    program: Annotated[str, typer.Option(help="The program.")],
+    program: Into,
     map_: Annotated[
         str,
         typer.Option(
@@ -79,19 +83,13 @@ def import_(
     concurrency: Annotated[
         int, typer.Option(help="Calls at once; a member's events stay in order.", min=1, max=64)
     ] = 4,
-    patience: Annotated[
-        int, typer.Option(help="Seconds without success before giving up.", min=0, max=86400)
-    ] = 60,
+    patience: PatienceSeconds = 60,
     advance_clock: Annotated[
         bool, typer.Option("--advance-clock", help="Move a sandbox's clock along with the file.")
     ] = False,
     end: Annotated[str, typer.Option(help="Where to leave the clock, with --advance-clock.")] = "",
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Import the good rows of a file with bad ones.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ask about every row, also of an import cut short.")
-    ] = False,
+    skip_bad: SkipBad = False,
+    fresh: Fresh = False,
 ) -> None:
     """Send a file's rows as events, in the order of their times.
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
@@ -18,6 +18,19 @@ from loyalty.command.sending import PASSING, Patience
 from loyalty.command.times import zone_of
 from loyalty.ledger.v1.program_pb2 import GetProgramRequest, GetProgramSettingsRequest, Program
 from loyalty.ledger.v1.program_pb2_grpc import ProgramServiceStub
+
+# Options that all imports have.
+Into = Annotated[str, typer.Option("--program", help="The program.")]
+PatienceSeconds = Annotated[
+    int,
+    typer.Option("--patience", help="Seconds without success before giving up.", min=0, max=86400),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Import the good rows of a file with bad ones.")
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Ask about every row, also of an import cut short.")
+]
 
 Kind = TypeVar("Kind", bound=Totals)
 Acknowledged = Callable[[datetime | None], None]

@@ -15,6 +15,10 @@ from loyalty.calls import LoyaltyRefusal
 from loyalty.command.clients import async_client_here
 from loyalty.command.importing import (
     Acknowledged,
+    Fresh,
+    Into,
+    PatienceSeconds,
+    SkipBad,
     may_go_on,
     program_and_zone,
     run_import,
@@ -83,7 +87,7 @@ def import_(
         Path,
         typer.Argument(help="CSV in UTF-8 with a first line of names, or JSON lines (.jsonl)."),
     ],
-    program: Annotated[str, typer.Option(help="The program.")],
+    program: Into,
     import_id: Annotated[
         str,
         typer.Option(
@@ -104,15 +108,9 @@ def import_(
     concurrency: Annotated[
         int, typer.Option(help="Calls at once; a member's rows stay in order.", min=1, max=64)
     ] = 4,
-    patience: Annotated[
-        int, typer.Option(help="Seconds without success before giving up.", min=0, max=86400)
-    ] = 60,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Import the good rows of a file with bad ones.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ask about every row, also of an import cut short.")
-    ] = False,
+    patience: PatienceSeconds = 60,
+    skip_bad: SkipBad = False,
+    fresh: Fresh = False,
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Answer as if, and write nothing.")
     ] = False,
