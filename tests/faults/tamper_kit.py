@@ -231,10 +231,9 @@ class Story:
 
     async def _merge(self) -> None:
         await self.earn(30, member="ann")
+        day = account_pb2.MemberChanges(billing_day=15)
         await self._ledger.members.UpdateMember(
-            account_pb2.UpdateMemberRequest(
-                program=PROGRAM, member="ann", changes=account_pb2.MemberChanges(billing_day=15)
-            )
+            account_pb2.UpdateMemberRequest(program=PROGRAM, member="ann", changes=day)
         )
         await self.earn(220, member="dan")
         await self.earn(45, member="dan", expiry="idle")
@@ -312,10 +311,8 @@ class Intruder:
         """Rows that differ in a column: one of each member, and one where it is null."""
         # Places are taken again: what moved before is forgotten.
         self._moved.clear()
-        id_ = "id" if column.table == "account" else "account"
-        whose = f"a.bucket = t.bucket AND a.id = t.{id_}"
-        if column.table == "directory":
-            whose = "a.bucket = t.bucket AND a.person = t.person"
+        keys = {"account": "a.id = t.id", "directory": "a.person = t.person"}
+        whose = f"a.bucket = t.bucket AND {keys.get(column.table, 'a.id = t.account')}"
         found = await self.rows.fetch(
             f"""
             SELECT DISTINCT ON (t.{column.name} IS NULL, CASE WHEN t.{column.name} IS NULL THEN ''
@@ -361,17 +358,13 @@ class Intruder:
         await self._exchange(one, other)
 
     async def _exchange(self, *members: str) -> None:
-        places = [
-            await self.rows.fetchrow("SELECT bucket, person FROM directory WHERE member = $1", each)
-            for each in members
-        ]
+        find = "SELECT bucket, person FROM directory WHERE member = $1"
+        places = [(await self.rows.fetch(find, member))[0] for member in members]
+        write = "UPDATE directory SET bucket = $2, person = $3::bigint + $4 WHERE member = $1"
         # Numbers of people are unique, so that everybody is somebody else for a moment.
         for shift in (10**6, 0):
             for member, place in zip(members, reversed(places), strict=True):
-                await self.rows.execute(
-                    "UPDATE directory SET bucket = $2, person = $3::bigint + $4 WHERE member = $1",
-                    member, place["bucket"], place["person"], shift,
-                )  # fmt: skip
+                await self.rows.execute(write, member, *place, shift)
 
     async def findings(self, member: str = MEMBER) -> list[tuple[str, str]]:
         """What verifying says of a member: rows and fields."""
