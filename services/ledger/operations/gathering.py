@@ -1,8 +1,8 @@
 """Letting what arrives together be done together.
 
-A call alone never waits for a clock. Where many callers are being served, or were a moment ago, their
-next calls are on their way while the transport still hands them over one by one, and a statement or
-a transaction costs as much for a few as for many: then it waits for them for a moment.
+A call alone never waits for a clock. Where many callers are being served, or were a moment ago,
+their next calls are on their way while the transport still hands them over one by one, and a
+statement or a transaction costs as much for a few as for many: then it waits for them for a moment.
 """
 
 import asyncio
