@@ -45,10 +45,14 @@ def lone_operations(chance: Chance, model: Program, account: Account) -> Lone:
     if account.frozen and chance.coin():
         return UnfreezeMember("cleared")
     kind = chance.pick(KINDS)
+    if any(hold.state == "OPEN" for hold in account.holds) and chance.coin():
+        kind = chance.pick(("capture", "release"))
+    elif kind in {"capture", "release"} and not (account.holds or chance.rare()):
+        kind = "hold"
     if kind == "hold":
-        return CreateHold(small(chance), chance.pick(CURRENCY), deadlines(chance, model.now))
+        return CreateHold(*affordable(chance, model, account), deadlines(chance, model.now))
     if kind == "capture":
-        points = small(chance) if chance.coin() else chance.pick((0, 0, 1, 5))
+        points = small(chance) if chance.number(0, 3) == 0 else chance.pick((0, 0, 1, 5))
         return CaptureHold(holds(chance, account), points)
     if kind == "release":
         return ReleaseHold(holds(chance, account))
@@ -58,10 +62,23 @@ def lone_operations(chance: Chance, model: Program, account: Account) -> Lone:
         return activations(chance, account)
     if kind == "transfer":
         others = [member for member in MEMBERS if member != account.member]
-        return TransferPoints(chance.pick(others), small(chance), chance.pick(CURRENCY), "gift")
+        known = [member for member in others if member in model.accounts]
+        recipient = chance.pick(others if chance.rare() else known or others)
+        return TransferPoints(recipient, *affordable(chance, model, account), "gift")
     if account.frozen or chance.number(0, 3):
         return UnfreezeMember("cleared")
     return FreezeMember("suspicion")
+
+
+def affordable(chance: Chance, model: Program, account: Account) -> tuple[int, str]:
+    """Points and their currency: mostly what the account has, or some of it."""
+    rich = [name for name in CURRENCIES if model.available(account, name)]
+    if not rich or chance.number(0, 3) == 0:
+        return small(chance), chance.pick(CURRENCY)
+    currency = chance.pick(rich)
+    available = model.available(account, currency)
+    points = available if chance.number(0, 4) == 0 else chance.number(1, min(available, 60))
+    return max(points - points % model.settings.step, 1), currency
 
 
 def deadlines(chance: Chance, now: datetime) -> datetime | None:

@@ -25,13 +25,15 @@ from tests.properties.agreement import (
 )
 from tests.properties.chance import Chance
 from tests.properties.driver import Driver, Ledger
-from tests.properties.generators_lone import lone_operations
+from tests.properties.generators_lone import affordable, lone_operations
 from tests.properties.messages import instant
 from tests.properties.model import Program
 from tests.properties.model_shapes import (
     Account,
     Answer,
     Command,
+    Op,
+    Redeem,
     Refused,
     Settings,
     TransferPoints,
@@ -115,22 +117,32 @@ class Drawing:
             return self.look_back(chance)
         if kind == 9:
             return self.count(chance)
+        if len(self.model.accounts) == len(some.MEMBERS) and not chance.rare():
+            return Send(self.command(chance, several=False))
         return Send(self.enrolment(chance))
 
     def command(self, chance: Chance, several: bool) -> Command:
         """A command of one operation or of several."""
         now = self.model.now
+        member = chance.pick(some.MEMBERS)
         count = chance.number(1, 4) if several else 1
         command = Command(
-            chance.pick(some.MEMBERS),
+            member,
             self._fresh_id(),
-            tuple(some.operations(chance, now) for _ in range(count)),
+            tuple(self._operation(chance, member) for _ in range(count)),
             single=not several,
             effective_time=some.effective_times(chance, now),
             validate_only=chance.rare(),
             reference=chance.pick(("", "order 4711")),
         )
         return self._with_preconditions(chance, command) if chance.rare() else command
+
+    def _operation(self, chance: Chance, member: str) -> Op:
+        op = some.operations(chance, self.model.now)
+        account = self.model.accounts.get(member)
+        if account is None or not isinstance(op, Redeem):
+            return op
+        return Redeem(*affordable(chance, self.model, account), op.allow_partial)
 
     def lone_command(self, chance: Chance) -> Command:
         """A command that is never part of a post."""
@@ -180,7 +192,8 @@ class Drawing:
     def advance(self, chance: Chance) -> Advance:
         """Some time, or to where something is due."""
         due = self.model.next_due()
-        jumps = [self.model.now + jump for jump in some.JUMPS]
+        # The longest leaves little alive.
+        jumps = [self.model.now + jump for jump in some.JUMPS[: -1 if chance.coin() else None]]
         if due is not None:
             jumps += [due, due, due - timedelta(microseconds=1), due + timedelta(microseconds=1)]
         return Advance(chance.pick(jumps))
