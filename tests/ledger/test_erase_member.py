@@ -187,7 +187,9 @@ async def test_a_write_off_needs_a_reason(ledger: LedgerUnderTest) -> None:
     assert refused.reason == "INVALID_FIELD"
 
 
-async def published(ledger: LedgerUnderTest, *kinds: int) -> list[Any]:
+async def published(
+    ledger: LedgerUnderTest, *kinds: "resources_pb2.Change.Kind.ValueType"
+) -> list[Any]:
     """What the stream says from its beginning, of these kinds or of all."""
     call = ledger.points.WatchChanges(ledger_pb2.WatchChangesRequest(kinds=kinds))
     changes: list[Any] = []
@@ -306,7 +308,7 @@ async def test_a_member_of_a_group_leaves_it_first(ledger: LedgerUnderTest, pool
             group="family",
             request_id="c",
             kind=resources_pb2.Account.GROUP,
-            rules={"pooling": pooling},
+            rules=group_pb2.GroupRules(pooling=pooling),
         )
     )
     named: dict[str, Any] = {"program": "p1", "group": "family", "member": "only.ada"}

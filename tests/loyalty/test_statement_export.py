@@ -60,7 +60,8 @@ def test_lines_are_written_in_the_order_of_the_members_whoever_answers_first() -
     expected = [(member, member) for member in MEMBERS if member != GONE]
     expected.insert(expected.index((TWO_PAGES, TWO_PAGES)) + 1, (TWO_PAGES, TWO_PAGES + "+"))
     assert written == expected
-    assert 1 < ledger.most <= AT_ONCE
+    # The writer itself asks for later pages.
+    assert 1 < ledger.most <= AT_ONCE + 1
 
 
 def test_a_member_who_was_asked_for_and_is_none_ends_the_export() -> None:
