@@ -55,6 +55,21 @@ async def test_a_commit_begins_the_next_transaction_and_rest_ends_it(
     assert await watcher.fetchval("SELECT value FROM fact WHERE name = 'third'") == "3"
 
 
+async def test_a_transaction_that_failed_is_not_taken_for_committed(pools: Pools) -> None:
+    session = Session(pools.lanes)
+    connection = await session.begin()
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(RuntimeError, match="not committed"):
+        await session.commit()
+
+    connection = await session.begin()
+    assert await connection.fetchval("SELECT 1") == 1
+    await session.commit()
+    await session.close()
+
+
 async def test_a_connection_that_died_at_rest_disturbs_nobody(
     pools: Pools, watcher: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:

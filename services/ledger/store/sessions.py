@@ -73,11 +73,17 @@ class Session:
         return connection
 
     async def commit(self) -> None:
-        """Commit. Where this raises, nobody knows yet whether it was committed."""
+        """Commit. Where this raises, nobody knows yet whether it was committed.
+
+        A transaction that had failed before, whoever kept that to himself, is rolled back by a
+        COMMIT without an error: then this raises, too.
+        """
         assert self._connection is not None
-        discarding = "; DISCARD PLANS" if self._plans.over() else ""
+        discarding = "DISCARD PLANS; " if self._plans.over() else ""
         try:
-            await self._connection.execute(f"COMMIT AND CHAIN{discarding}")
+            done = await self._connection.execute(f"{discarding}COMMIT AND CHAIN")
+            if done != "COMMIT":
+                raise RuntimeError("the transaction had failed and was not committed")
         except BaseException:
             await self._drop()
             raise
