@@ -123,7 +123,8 @@ class RetryPolicy:
 
     Retried are UNAVAILABLE (a server that restarts, a dependency that is down), RESOURCE_EXHAUSTED
     (too much load) and CANCELLED (what gRPC's server says to a call that reaches it while it shuts
-    down; a call that its caller cancels is over), after a wait that grows and is jittered by gRPC.
+    down, or behind a thousand others; a call that its caller cancels is over), after a wait that
+    grows and is jittered by gRPC.
     It is safe for writes because every write has a request id. While most calls fail, retries are
     throttled, so that an overloaded server is not kept overloaded.
     """

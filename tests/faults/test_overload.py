@@ -20,7 +20,8 @@ from tests.properties.ledger_process import Cluster
 IN_FLIGHT = 8
 POSTS = 40
 MEMBERS = 40
-TIMES = 4
+# More than one process of load can send beside the ledger on two processors measures the load.
+TIMES = 2.5
 CLOSED_SECONDS = 2.0
 OPEN_SECONDS = 4.0
 DEADLINE_SECONDS = 20.0
@@ -78,7 +79,8 @@ class Load:
                 request, metadata=self._metadata, timeout=DEADLINE_SECONDS
             )
         except grpc.aio.AioRpcError as error:
-            if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            # Where a thousand calls wait to be looked at, gRPC itself refuses more, as CANCELLED.
+            if error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED):
                 seen.refused_seconds.append(time.monotonic() - began)
             else:
                 seen.others.append(f"{error.code()} {error.details()}")

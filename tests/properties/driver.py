@@ -39,7 +39,8 @@ SECONDS = 20
 # Whoever was killed is back soon.
 QUICK_AGAIN = (
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # For so long it tries to connect: a busy machine is not a dead server, which refuses at once.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 200),
 )
 

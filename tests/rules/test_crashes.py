@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kernel.refusals import Refusal, passed_on
-from loyalty.ledger.v1 import program_pb2
+from loyalty.ledger.v1 import ledger_pb2, program_pb2
 from loyalty.rules.v1 import events_pb2
 from services.rules.operations import programs, submit
 from services.rules.operations.context import RulesContext
@@ -300,7 +300,11 @@ async def test_the_decided_bytes_are_what_is_sent_again(
 
     outcome = await served.rules.submit(purchase("e1"))
 
-    assert sent == [stored]
+    (again,) = (ledger_pb2.PostRequest.FromString(each) for each in sent)
+    # What is posted late says since when it is known; it is no part of what was decided.
+    assert again.HasField("logged_time")
+    again.ClearField("logged_time")
+    assert again == ledger_pb2.PostRequest.FromString(stored)
     assert (outcome.ruleset, outcome.account.balances[0].available) == (1, 12)
 
 
