@@ -92,23 +92,26 @@ CROSS JOIN LATERAL (
 WHERE l.moving OR l.before < k.points
 """
 
-_COUNTERS = """
+# The months of a counter from a first to a last one, for every k.
+_MONTHS = """CROSS JOIN LATERAL (
+    SELECT * FROM counter m
+    WHERE m.bucket = k.bucket AND m.account = k.account AND m.counter = k.counter
+        AND m.month BETWEEN k.first AND k.last
+    OFFSET 0
+) c"""
+
+_COUNTERS = f"""
 SELECT c.bucket, c.account, c.counter, c.month, c.days
 FROM (
     SELECT DISTINCT * FROM unnest($1::int[], $2::bigint[], $3::smallint[], $4::int[], $5::int[])
         AS u (bucket, account, counter, first, last)
 ) k
-CROSS JOIN LATERAL (
-    SELECT * FROM counter m
-    WHERE m.bucket = k.bucket AND m.account = k.account AND m.counter = k.counter
-        AND m.month BETWEEN k.first AND k.last
-    OFFSET 0
-) c
+{_MONTHS}
 """
 
 # Balances, months of counters and recorded requests in one round trip: rows of one shape, told
 # apart by `part`. What another member asked for in this account is not this one's request.
-_WORKING = """
+_WORKING = f"""
 SELECT 0 AS part, b.bucket, b.account, b.currency AS number, NULL::int AS month,
     ARRAY[
         b.available, b.pending, b.held, b.debt, b.earned, b.earning_reversed, b.redeemed,
@@ -125,12 +128,7 @@ UNION ALL
 SELECT 1, c.bucket, c.account, c.counter, c.month, c.days, NULL, NULL, NULL, NULL
 FROM unnest($3::int[], $4::bigint[], $5::smallint[], $6::int[], $7::int[])
     AS k (bucket, account, counter, first, last)
-CROSS JOIN LATERAL (
-    SELECT * FROM counter m
-    WHERE m.bucket = k.bucket AND m.account = k.account AND m.counter = k.counter
-        AND m.month BETWEEN k.first AND k.last
-    OFFSET 0
-) c
+{_MONTHS}
 UNION ALL
 SELECT 2, p.bucket, p.account, NULL, NULL, NULL, p.request_id, p.request_digest, p.sequence,
     p.record_time

@@ -150,17 +150,20 @@ async def heads(connection: Connection, buckets: Sequence[int]) -> Mapping[int, 
     return {row[0]: row[1] for row in await connection.fetch(_HEADS, list(buckets))}
 
 
+def columns(stretches: Sequence[Stretch]) -> tuple[list[int], list[int], list[int]]:
+    """Stretches as the columns that `unnest` is given."""
+    return (
+        [stretch.bucket for stretch in stretches],
+        [stretch.after for stretch in stretches],
+        [stretch.until for stretch in stretches],
+    )
+
+
 async def read(
     connection: Connection, stretches: Sequence[Stretch], organization: str | None
 ) -> list[Change]:
     """The changes in stretches, of one organization or (None) of all."""
-    rows = await connection.fetch(
-        _STRETCHES,
-        [stretch.bucket for stretch in stretches],
-        [stretch.after for stretch in stretches],
-        [stretch.until for stretch in stretches],
-        organization,
-    )
+    rows = await connection.fetch(_STRETCHES, *columns(stretches), organization)
     return [_change(tuple(row)) for row in rows]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chassis.database import Connection
-from services.tiers.store.changes import Stretch, lock_heads, move_heads
+from services.tiers.store.changes import Stretch, columns, lock_heads, move_heads
 from services.tiers.store.memberships import Key
 
 _SEEN = "SELECT 1 FROM erasure WHERE ledger_bucket = $1 AND ledger_sequence = $2"
@@ -100,13 +100,7 @@ async def read(
     connection: Connection, stretches: Sequence[Stretch], organization: str | None
 ) -> list[Erasure]:
     """The erasures in stretches, of one organization or (None) of all."""
-    rows = await connection.fetch(
-        _STRETCHES,
-        [stretch.bucket for stretch in stretches],
-        [stretch.after for stretch in stretches],
-        [stretch.until for stretch in stretches],
-        organization,
-    )
+    rows = await connection.fetch(_STRETCHES, *columns(stretches), organization)
     return [Erasure(*row) for row in rows]
 
 
